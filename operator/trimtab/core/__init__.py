@@ -1,0 +1,1 @@
+"""The vocabulary every kind shares: objects, plans, conditions, metadata, schemas. Pure."""

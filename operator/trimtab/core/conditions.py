@@ -1,0 +1,93 @@
+"""Conditions as the API conventions and kstatus read them.
+
+`Ready` is always there. `Reconciling` and `Stalled` exist only while they are true, so that
+`kubectl wait`, Flux, Helm and Argo CD all come to the same verdict. Times change only when a
+status flips: anything else would make every pass a write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from trimtab.core.objects import Object
+from trimtab.core.plan import Event
+
+Truth = Literal["True", "False", "Unknown"]
+MESSAGE_LIMIT = 2_000
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One judgement: its type, whether it holds, a CamelCase reason, and a sentence for people."""
+
+    type: str
+    status: Truth
+    reason: str
+    message: str
+
+
+def timestamp(moment: datetime) -> str:
+    """A moment as Kubernetes writes it: UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_time(text: str) -> datetime:
+    """The moment a Kubernetes timestamp names."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def ready(reason: str, message: str) -> tuple[Condition, ...]:
+    """All is as asked."""
+    return (Condition("Ready", "True", reason, message),)
+
+
+def progressing(reason: str, message: str) -> tuple[Condition, ...]:
+    """On the way; nothing is wrong."""
+    return Condition("Ready", "Unknown", reason, message), Condition("Reconciling", "True", reason, message)
+
+
+def failing(reason: str, message: str) -> tuple[Condition, ...]:
+    """Wrong, and waiting will not mend it."""
+    return Condition("Ready", "False", reason, message), Condition("Stalled", "True", reason, message)
+
+
+def merge(
+    previous: Sequence[Mapping[str, Any]],
+    wanted: Iterable[Condition],
+    generation: int,
+    now: datetime,
+) -> list[Object]:
+    """The condition list to write, `Ready` first, keeping the time of each status that did not flip."""
+    before = {item["type"]: item for item in previous}
+    merged = []
+    for item in wanted:
+        old = before.get(item.type, {})
+        flipped = old.get("status") != item.status
+        merged.append(
+            {
+                "type": item.type,
+                "status": item.status,
+                "reason": item.reason,
+                "message": item.message[:MESSAGE_LIMIT],
+                "observedGeneration": generation,
+                "lastTransitionTime": timestamp(now) if flipped else old["lastTransitionTime"],
+            }
+        )
+    return sorted(merged, key=lambda item: (item["type"] != "Ready", item["type"]))
+
+
+def transition(
+    previous: Sequence[Mapping[str, Any]], merged: Sequence[Mapping[str, Any]]
+) -> tuple[Event, ...]:
+    """The event that a change of `Ready` deserves; nothing while status and reason stay."""
+    old = next((item for item in previous if item["type"] == "Ready"), {})
+    new = next((item for item in merged if item["type"] == "Ready"), {})
+    if (old.get("status"), old.get("reason")) == (new.get("status"), new.get("reason")):
+        return ()
+    if new["status"] == "Unknown" and not old:
+        return ()  # "it exists and is being worked on" is what the object itself already says
+    kind: Literal["Normal", "Warning"] = "Warning" if new["status"] == "False" else "Normal"
+    return (Event(kind, new["reason"], new["message"][:1_000]),)

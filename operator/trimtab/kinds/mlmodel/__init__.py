@@ -1,0 +1,1 @@
+"""MLModel: a line of revisions of one model, each an immutable bundle in the model store."""

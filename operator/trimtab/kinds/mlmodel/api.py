@@ -1,0 +1,164 @@
+"""The shape of an MLModel. These models are its CRD and its `kubectl explain`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from trimtab.core.api import (
+    DIGEST_OR_EMPTY,
+    DNS_LABEL,
+    NAME_LIMIT,
+    ApiModel,
+    Conditions,
+    Digest,
+    Parity,
+    Short,
+    TensorStatus,
+    Text,
+    rule,
+    rules,
+)
+from trimtab.core.objects import Object
+from trimtab.core.schema import Column, Definition, Names
+
+MLFLOW_URI = r"^models:/[^/@?#]+(@[^/@?#]+|/[0-9]+|/latest)$"
+HTTPS_URI = r"^https?://[^/?#]+/[^?#]+.*$"
+
+
+class Source(ApiModel):
+    """Where the model comes from."""
+
+    model_config = {
+        **ApiModel.model_config,
+        "json_schema_extra": rules(
+            rule(
+                f"self.uri.matches(r'{MLFLOW_URI}') || self.uri.matches(r'{HTTPS_URI}')",
+                "source.uri must be models:/NAME@ALIAS, models:/NAME/VERSION, models:/NAME/latest or "
+                "https://HOST/PATH",
+            ),
+            rule(
+                "!has(self.digest) || self.digest == '' || !self.uri.startsWith('models:/')",
+                "source.digest pins the bytes of an https:// file; pin a registry model by its version instead, "
+                "as in models:/NAME/3",
+            ),
+        ),
+    }
+
+    uri: Annotated[str, Field(min_length=1, max_length=1024)]
+    """models:/NAME@ALIAS, models:/NAME/VERSION or models:/NAME/latest in MLflow's registry, or https://HOST/PATH to
+    one file. An alias and `latest` are looked at every `pollSeconds`; all other references count as immutable."""
+    digest: Annotated[str, Field(max_length=71, pattern=DIGEST_OR_EMPTY)] = ""
+    """sha256:… that the file behind an https:// address must have."""
+    credentials_secret_name: Annotated[str, Field(max_length=253)] = ""
+    """A Secret in this namespace whose keys become environment variables of the import Job, and of nothing else."""
+    poll_seconds: Annotated[int, Field(ge=5, le=86_400)] = 30
+    """How often an alias or `latest` is looked at."""
+
+
+class Spec(ApiModel):
+    """What to import, and under which conditions it may be served."""
+
+    source: Source
+    format: Literal["Auto", "MLflow", "Sklearn", "ONNX"] = "Auto"
+    """What lies at the source; Auto looks."""
+    optimize: Literal["Auto", "Off"] = "Auto"
+    """Auto converts to ONNX and keeps the result only if it was seen to agree with the original; Off serves the
+    original with the Python runtime."""
+    allow_pickle: bool = False
+    """Whether pickle, joblib and cloudpickle files may be loaded. Loading one runs the code inside it."""
+    approval: Literal["Auto", "Required"] = "Auto"
+    """Required makes a new revision wait for the annotation trimtab.dev/approve=<digest>."""
+    revision_history_limit: Annotated[int, Field(ge=1, le=100)] = 10
+    """How many revisions the status remembers; older bundles can no longer be pinned."""
+
+
+class Revision(ApiModel):
+    """One imported version of the model."""
+
+    import_key: Annotated[str, Field(max_length=16)]
+    """What was imported, and with which options, as a short hash."""
+    digest: Digest
+    """The bundle's sha256; what pods verify before they serve."""
+    uri: Annotated[str, Field(max_length=1024)]
+    """The immutable reference the bundle was made from."""
+    version: Short
+    """The registry's version, or the digest's first digits."""
+    format: Annotated[str, Field(max_length=32)]
+    """What lay at the source."""
+    flavor: Annotated[str, Field(max_length=64)] = ""
+    """The library that made the model."""
+    runtime: Literal["onnx", "python"]
+    """What serves it."""
+    fallback: Text | None = None
+    """Why the model was not converted to ONNX, when that was asked for."""
+    parity: Parity | None = None
+    """How closely the converted model follows the original."""
+    inputs: Annotated[list[TensorStatus], Field(max_length=64)] = []
+    """The tensors a request must hold."""
+    outputs: Annotated[list[TensorStatus], Field(max_length=64)] = []
+    """The tensors a response holds."""
+    size_bytes: Annotated[int, Field(ge=0)]
+    """The size of the bundle."""
+    imported_at: Annotated[str, Field(max_length=20, json_schema_extra={"format": "date-time"})]
+    """When the import finished."""
+    approved: bool
+    """Whether it may be served."""
+
+
+class Status(ApiModel):
+    """What was found, imported and approved."""
+
+    observed_generation: Annotated[int, Field(ge=0)] = 0
+    """The generation of the spec this status was written for."""
+    conditions: Conditions = []
+    """Ready, Resolved; Reconciling and Stalled while they hold."""
+    current: Annotated[str, Field(max_length=71, pattern=DIGEST_OR_EMPTY)] = ""
+    """The digest that ModelDeployments without a pin serve."""
+    version: Short = ""
+    """The version of the current revision."""
+    runtime: Annotated[str, Field(max_length=16)] = ""
+    """The runtime of the current revision."""
+    resolved_uri: Annotated[str, Field(max_length=1024)] = ""
+    """The immutable reference that the source last stood for."""
+    revisions: Annotated[list[Revision], Field(max_length=100)] = []
+    """What was imported, newest first."""
+
+
+class MLModel(ApiModel):
+    """One MLModel, as read from the API server."""
+
+    kind: Literal["MLModel"] = "MLModel"
+    metadata: dict[str, Any]
+    spec: Spec
+    status: Status = Status()
+
+    @classmethod
+    def parse(cls, obj: Object) -> MLModel:
+        """Read a raw object; pydantic's ValidationError where it does not have this shape."""
+        return cls.model_validate(obj)
+
+
+DEFINITION = Definition(
+    names=Names("MLModel", "mlmodels", "mlm"),
+    description="A line of revisions of one model: where it comes from, and what was imported.",
+    spec=Spec,
+    status=Status,
+    columns=(
+        Column("Version", ".status.version"),
+        Column("Runtime", ".status.runtime"),
+        Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+        Column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
+        Column("Source", ".spec.source.uri", priority=1),
+        Column("Digest", ".status.current", priority=1),
+        Column("Age", ".metadata.creationTimestamp", "date"),
+    ),
+    rules=(
+        rule(
+            f"self.metadata.name.size() <= {NAME_LIMIT} && self.metadata.name.matches('{DNS_LABEL}')",
+            f"metadata.name must be at most {NAME_LIMIT} characters of a-z, 0-9 and '-', and start with a letter: "
+            "it becomes part of the names of Jobs",
+        ),
+    ),
+)

@@ -1,0 +1,271 @@
+"""The shape of a ModelDeployment. These models are its CRD and its `kubectl explain`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from trimtab.core.api import (
+    DIGEST_OR_EMPTY,
+    DNS_LABEL,
+    NAME_LIMIT,
+    ApiModel,
+    Conditions,
+    Digest,
+    Short,
+    rule,
+    rules,
+)
+from trimtab.core.objects import Object
+from trimtab.core.schema import Column, Definition, Names
+
+QUANTITY = r"^([0-9]+([.][0-9]+)?)([numkMGTPE]|[KMGTPE]i)?$"
+Quantity = Annotated[
+    str | int,
+    Field(json_schema_extra={"x-kubernetes-int-or-string": True, "pattern": QUANTITY}),
+]
+OpenObject = dict[str, Any]
+
+
+class ModelReference(ApiModel):
+    """Which model, and whether to follow it."""
+
+    name: Annotated[str, Field(min_length=1, max_length=NAME_LIMIT)]
+    """An MLModel in this namespace."""
+    revision: Annotated[str, Field(max_length=71, pattern=DIGEST_OR_EMPTY)] = ""
+    """A digest from the MLModel's status.revisions to stay at; empty follows its status.current. Pinning an older
+    revision is how one rolls back."""
+
+
+class Metric(ApiModel):
+    """What the autoscaler watches."""
+
+    type: Literal["CPU", "Memory"]
+    """The resource whose use is measured."""
+    target_percent: Annotated[int, Field(ge=1, le=1_000)]
+    """The average use to keep, in percent of what the pods request."""
+
+
+class ScalingPolicy(ApiModel):
+    """One limit on how fast to scale (autoscaling/v2)."""
+
+    type: Literal["Pods", "Percent"]
+    """What value counts."""
+    value: Annotated[int, Field(ge=1, le=100_000)]
+    """The change allowed within the period."""
+    period_seconds: Annotated[int, Field(ge=1, le=1_800)]
+    """The period."""
+
+
+class ScalingRules(ApiModel):
+    """How to scale in one direction (autoscaling/v2)."""
+
+    stabilization_window_seconds: Annotated[int, Field(ge=0, le=3_600)] | None = None
+    """How far to look back for a more careful answer."""
+    select_policy: Literal["Max", "Min", "Disabled"] | None = None
+    """Which of the policies counts."""
+    policies: Annotated[list[ScalingPolicy], Field(max_length=8)] | None = None
+    """Limits on the speed."""
+
+
+class Behavior(ApiModel):
+    """How fast the autoscaler acts (autoscaling/v2)."""
+
+    scale_up: ScalingRules | None = None
+    """Adding pods."""
+    scale_down: ScalingRules | None = None
+    """Removing pods."""
+
+
+class Autoscaling(ApiModel):
+    """A HorizontalPodAutoscaler per revision."""
+
+    model_config = {
+        **ApiModel.model_config,
+        "json_schema_extra": rules(
+            rule(
+                "self.minReplicas <= self.maxReplicas", "autoscaling.minReplicas must not exceed maxReplicas"
+            ),
+        ),
+    }
+
+    min_replicas: Annotated[int, Field(ge=1, le=1_000)] = 1
+    """The least number of pods. Zero would need something to hold requests meanwhile, and is not offered."""
+    max_replicas: Annotated[int, Field(ge=1, le=1_000)]
+    """The greatest number of pods."""
+    metrics: Annotated[list[Metric], Field(min_length=1, max_length=2)] = [
+        Metric(type="CPU", target_percent=70)
+    ]
+    """What to watch; the metric that asks for the most pods decides."""
+    behavior: Behavior | None = None
+    """How fast to act."""
+
+
+class Resources(ApiModel):
+    """What a pod may use."""
+
+    requests: Annotated[dict[str, Quantity], Field(max_length=16)] = {"cpu": "100m", "memory": "256Mi"}
+    """What the scheduler sets aside."""
+    limits: Annotated[dict[str, Quantity], Field(max_length=16)] = {"memory": "1Gi"}
+    """What the pod may not exceed."""
+
+
+class Toleration(ApiModel):
+    """A taint the pods bear."""
+
+    key: Annotated[str, Field(max_length=317)] | None = None
+    """The taint's key."""
+    operator: Literal["Exists", "Equal"] | None = None
+    """How value is compared."""
+    value: Annotated[str, Field(max_length=63)] | None = None
+    """The taint's value."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """The taint's effect."""
+    toleration_seconds: Annotated[int, Field(ge=0)] | None = None
+    """How long to bear NoExecute."""
+
+
+class EnvVar(ApiModel):
+    """An environment variable of the model server."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")]
+    """Its name. Names that start with TRIMTAB_ are the operator's."""
+    value: Annotated[str, Field(max_length=4096)] = ""
+    """Its value. Secrets do not belong here."""
+
+
+class Spec(ApiModel):
+    """What to run."""
+
+    model_config = {
+        **ApiModel.model_config,
+        "json_schema_extra": rules(
+            rule(
+                "!has(self.env) || !self.env.exists(e, e.name.startsWith('TRIMTAB_'))",
+                "env: names that start with TRIMTAB_ are set by the operator; choose another name",
+            ),
+        ),
+    }
+
+    model: ModelReference
+    replicas: Annotated[int, Field(ge=0, le=1_000)] = 1
+    """How many pods; what `kubectl scale` sets. Not used while `autoscaling` is set."""
+    autoscaling: Autoscaling | None = None
+    """Let a HorizontalPodAutoscaler choose the number of pods."""
+    resources: Resources = Resources()
+    """What each pod requests and may use."""
+    node_selector: Annotated[dict[str, Short], Field(max_length=32)] | None = None
+    """Labels a node must have."""
+    tolerations: Annotated[list[Toleration], Field(max_length=32)] | None = None
+    """Taints the pods bear."""
+    affinity: OpenObject | None = None
+    """Kubernetes affinity, passed on as it is."""
+    topology_spread_constraints: Annotated[list[OpenObject], Field(max_length=8)] | None = None
+    """Kubernetes topology spread constraints, passed on as they are; spread over nodes where none are given."""
+    service_account_name: Annotated[str, Field(max_length=253)] = ""
+    """The pods' ServiceAccount. Its token is not mounted."""
+    env: Annotated[
+        list[EnvVar],
+        Field(
+            max_length=64,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ] = []
+    """Further environment variables of the model server."""
+    pod_annotations: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = {}
+    """Annotations of the pods."""
+
+
+class RevisionStatus(ApiModel):
+    """One set of pods: a model's bundle together with the pod template that runs it."""
+
+    name: Annotated[str, Field(max_length=16)]
+    """A hash of bundle and pod template; the suffix of the revision's children."""
+    digest: Digest
+    """The bundle its pods serve."""
+    version: Short
+    """The model's version."""
+    runtime: Literal["onnx", "python"]
+    """What serves it."""
+    weight: Annotated[int, Field(ge=0, le=100)]
+    """The share of traffic it gets, in percent."""
+    replicas: Annotated[int, Field(ge=0)] = 0
+    """Pods that exist."""
+    available: Annotated[int, Field(ge=0)] = 0
+    """Pods that are ready for traffic."""
+
+
+class Status(ApiModel):
+    """What runs, and what gets traffic."""
+
+    observed_generation: Annotated[int, Field(ge=0)] = 0
+    """The generation of the spec this status was written for."""
+    conditions: Conditions = []
+    """Ready, ModelResolved, Available; Reconciling and Stalled while they hold."""
+    url: Annotated[str, Field(max_length=512)] = ""
+    """Where the model answers inside the cluster."""
+    replicas: Annotated[int, Field(ge=0)] = 0
+    """Pods of the revision that gets traffic."""
+    available: Annotated[int, Field(ge=0)] = 0
+    """Of these, the ones that are ready."""
+    selector: Annotated[str, Field(max_length=256)] = ""
+    """The pods that `replicas` counts, as a label selector."""
+    serving: Annotated[str, Field(max_length=16)] = ""
+    """The revision that gets traffic."""
+    version: Short = ""
+    """Its version."""
+    switched_at: Annotated[str, Field(max_length=20, json_schema_extra={"format": "date-time"})] | None = None
+    """When traffic last moved to another revision."""
+    revisions: Annotated[
+        list[RevisionStatus],
+        Field(
+            max_length=4,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ] = []
+    """The revisions that have pods, the one with traffic first."""
+
+
+class ModelDeployment(ApiModel):
+    """One ModelDeployment, as read from the API server."""
+
+    kind: Literal["ModelDeployment"] = "ModelDeployment"
+    metadata: dict[str, Any]
+    spec: Spec
+    status: Status = Status()
+
+    @classmethod
+    def parse(cls, obj: Object) -> ModelDeployment:
+        """Read a raw object; pydantic's ValidationError where it does not have this shape."""
+        return cls.model_validate(obj)
+
+
+DEFINITION = Definition(
+    names=Names("ModelDeployment", "modeldeployments", "mdep"),
+    description="Where and how a model runs: pods per revision behind one Service, moved without losing a request.",
+    spec=Spec,
+    status=Status,
+    columns=(
+        Column("Model", ".spec.model.name"),
+        Column("Version", ".status.version"),
+        Column("Pods", ".status.replicas", "integer"),
+        Column("Available", ".status.available", "integer"),
+        Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+        Column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
+        Column("URL", ".status.url", priority=1),
+        Column("Age", ".metadata.creationTimestamp", "date"),
+    ),
+    rules=(
+        rule(
+            f"self.metadata.name.size() <= {NAME_LIMIT} && self.metadata.name.matches('{DNS_LABEL}')",
+            f"metadata.name must be at most {NAME_LIMIT} characters of a-z, 0-9 and '-', and start with a letter: "
+            "it becomes the name of a Service",
+        ),
+    ),
+    scale={
+        "specReplicasPath": ".spec.replicas",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.selector",
+    },
+)
