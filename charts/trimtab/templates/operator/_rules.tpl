@@ -1,0 +1,47 @@
+{{/*
+What the operator may do to objects of its users: no more than it does, nothing by wildcard, no Secrets. It lists and
+watches instead of getting, writes by server-side apply (create and patch), and prunes by deleting.
+*/}}
+{{- define "trimtab.rules" -}}
+- apiGroups: [trimtab.dev]
+  resources: [mlmodels, modeldeployments]
+  verbs: [get, list, watch]
+- apiGroups: [trimtab.dev]
+  resources: [mlmodels/status, modeldeployments/status]
+  verbs: [patch]
+# Owner references that block their owner's deletion need this where that admission check is on.
+- apiGroups: [trimtab.dev]
+  resources: [mlmodels/finalizers, modeldeployments/finalizers]
+  verbs: [update]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}
+
+{{/* The subject of every binding. */}}
+{{- define "trimtab.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "trimtab.operatorServiceAccount" . | quote }}
+  namespace: {{ .Release.Namespace | quote }}
+{{- end -}}
