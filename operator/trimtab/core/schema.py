@@ -1,8 +1,8 @@
 """pydantic models → structural schemas → CustomResourceDefinitions.
 
-A structural schema (KEP-1979, "structural schemas" in the API documentation) is narrower than JSON Schema:
-no `$ref`, no `null`, no `anyOf` around types, no `additionalProperties: false`. Whatever cannot be said in it is
-an error here, at generation time, and never a silently weaker schema.
+A structural schema ("structural schemas" in the Kubernetes documentation) is narrower than JSON Schema:
+no `$ref`, no `null`, no `anyOf` around types, no `additionalProperties: false`. Whatever cannot be said
+in it is an error here, at generation time, and never a silently weaker schema.
 """
 
 from __future__ import annotations
@@ -16,6 +16,15 @@ from pydantic import BaseModel
 from trimtab.core.objects import GROUP, VERSION
 
 DROPPED = frozenset({"title", "$defs"})
+# The order in which a person reads a field; what is not named here stands between.
+FIRST = ("description", "type", "format", "default", "enum")
+LAST = ("required", "x-kubernetes-validations", "properties", "items", "additionalProperties")
+# The API server knows these three, but a schema that describes everything describes them too.
+ROOT = {
+    "apiVersion": "The version of this API.",
+    "kind": "The name of this kind.",
+    "metadata": "Name, namespace, labels and annotations.",
+}
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,17 @@ def structural(model: type[BaseModel]) -> dict[str, Any]:
     return _convert(raw, raw.get("$defs", {}), (model.__name__,))
 
 
+def without_defaults(node: Mapping[str, Any]) -> dict[str, Any]:
+    """The same schema for a status: an observation nobody made must not appear by itself."""
+    out = {key: value for key, value in node.items() if key != "default"}
+    for key in ("items", "additionalProperties"):
+        if isinstance(node.get(key), Mapping):
+            out[key] = without_defaults(node[key])
+    if "properties" in node:
+        out["properties"] = {name: without_defaults(child) for name, child in node["properties"].items()}
+    return out
+
+
 def _convert(node: Mapping[str, Any], defs: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
     node = _inline(node, defs, path)
     if len(path) > 24:
@@ -78,7 +98,20 @@ def _convert(node: Mapping[str, Any], defs: Mapping[str, Any], path: tuple[str, 
     if "items" in node:
         out["items"] = _convert(node["items"], defs, (*path, "[]"))
         out.setdefault("x-kubernetes-list-type", "atomic")
-    return out
+    return _tidy(out)
+
+
+def _tidy(node: dict[str, Any]) -> dict[str, Any]:
+    """The same schema in reading order, with what each part needs to be taken well by the API server."""
+    if "description" in node:
+        node["description"] = " ".join(node["description"].split())
+    if node.get("type") == "integer":
+        node.setdefault("format", "int64")
+    # The API server skips CEL where a pattern fails: the bare pattern would hide the rule's sentence.
+    if any(node.get("pattern", "\0") in item["rule"] for item in node.get("x-kubernetes-validations", ())):
+        del node["pattern"]
+    middle = [key for key in node if key not in FIRST and key not in LAST]
+    return {key: node[key] for key in (*FIRST, *middle, *LAST) if key in node}
 
 
 def _inline(node: Mapping[str, Any], defs: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any]:
@@ -141,16 +174,19 @@ def _column(column: Column) -> dict[str, Any]:
 
 
 def _root(definition: Definition) -> dict[str, Any]:
+    identity = {
+        name: {"description": text, "type": "object" if name == "metadata" else "string"}
+        for name, text in ROOT.items()
+    }
     root = {
-        "type": "object",
         "description": definition.description,
+        "type": "object",
         "required": ["spec"],
+        "x-kubernetes-validations": [dict(item) for item in definition.rules],
         "properties": {
-            "apiVersion": {"type": "string"},
-            "kind": {"type": "string"},
-            "metadata": {"type": "object"},
+            **identity,
             "spec": structural(definition.spec),
-            "status": structural(definition.status),
+            "status": without_defaults(structural(definition.status)),
         },
     }
-    return {**root, "x-kubernetes-validations": list(definition.rules)} if definition.rules else root
+    return root if definition.rules else {k: v for k, v in root.items() if k != "x-kubernetes-validations"}
