@@ -2,3 +2,5 @@
 
 It shares no code with the operator; the two meet in docs/contract.md only.
 """
+
+__version__ = "0.1.0"

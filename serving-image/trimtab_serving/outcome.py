@@ -115,8 +115,8 @@ def _cut_text(content: dict[str, Any], excess: int) -> bool:
     encoded = texts.get(key, "").encode()
     ellipsis = "…"
     # JSON escapes may make a character longer than its bytes, so the caller measures and comes again.
-    kept = len(encoded) - max(excess, 1) - 2 * len(ellipsis.encode())
-    if kept <= 0:
+    kept = max(len(encoded) - excess - 2 * len(ellipsis.encode()), len(encoded) // 2)
+    if kept < 16:
         return False
     content[key] = encoded[:kept].decode(errors="ignore") + ellipsis
     return True

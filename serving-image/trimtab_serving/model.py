@@ -1,0 +1,120 @@
+"""A model ready to answer: signature, runtime, and the pieces of its answers that never change."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from trimtab_serving import runtimes
+from trimtab_serving.bundle import digest_of, read_example, read_info
+from trimtab_serving.outcome import Failure, Reason
+from trimtab_serving.protocol import v2
+from trimtab_serving.protocol.datatypes import Array
+from trimtab_serving.protocol.errors import RequestError
+from trimtab_serving.protocol.signature import Signature
+from trimtab_serving.runtimes import ModelRefused, Runtime
+from trimtab_serving.settings import Settings
+
+log = logging.getLogger("trimtab.model")
+
+INLINE_SECONDS = 0.001
+"""A prediction shorter than this runs on the event loop: handing it to a thread would take as long."""
+
+THREADS = 4
+WARM_UP_RUNS = 3
+
+
+class Model:
+    """One loaded bundle under one name and version."""
+
+    def __init__(self, settings: Settings, signature: Signature, runtime: Runtime, kind: str) -> None:
+        self.name = settings.model_name
+        self.version = settings.model_version
+        self.kind = kind
+        self._signature = signature
+        self._runtime = runtime
+        self._inline_rows = 0
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="predict")
+        inputs, outputs = signature.metadata()
+        self.metadata = v2.encode(
+            v2.ModelMetadata(
+                self.name, [self.version], runtime.platform, inputs, outputs, {"digest": settings.digest}
+            )
+        )
+
+    async def infer(self, body: bytes) -> bytes:
+        """Answer one inference request body; RequestError when it is at fault."""
+        request = v2.decode_request(body)
+        names = self._signature.selected(request.outputs)
+        arrays = self._signature.arrays(request)
+        try:
+            if _rows(arrays) <= self._inline_rows:
+                results = self._runtime.run(arrays, names)
+            else:
+                results = await self._elsewhere(arrays, names)
+        except ModelRefused as refusal:
+            raise RequestError(f"the model refused the input: {_short(refusal)}") from refusal
+        return self._encode(request, names, results)
+
+    def warm_up(self, example: bytes) -> None:
+        """Answer the bundle's example a few times; learn how many rows may run on the event loop."""
+        request = v2.decode_request(example)
+        names = self._signature.selected(request.outputs)
+        arrays = self._signature.arrays(request)
+        seconds = float("inf")
+        for _ in range(WARM_UP_RUNS):
+            start = time.perf_counter()
+            results = self._runtime.run(arrays, names)
+            seconds = min(seconds, time.perf_counter() - start)
+            self._encode(request, names, results)
+        # Only ONNX Runtime's cost is in the rows; Python models may wait for anything.
+        if self.kind == "onnx":
+            self._inline_rows = int(INLINE_SECONDS * _rows(arrays) / max(seconds, 1e-7))
+
+    def _encode(self, request: v2.InferRequest, names: Sequence[str], results: Sequence[Array]) -> bytes:
+        response = v2.InferResponse(self.name, self.version, self._signature.tensors(names, results))
+        if request.id is not None:
+            response.id = request.id
+        return v2.encode(response)
+
+    async def _elsewhere(self, arrays: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._runtime.run, arrays, names)
+
+
+def load(settings: Settings) -> Model:
+    """Check the bundle's digest, load it and warm it up; Failure says why the pod cannot serve it."""
+    info = read_info(settings.bundle_dir)
+    digest = digest_of(settings.bundle_dir)
+    if digest != settings.digest:
+        message = (
+            f"the bundle in {settings.bundle_dir} has the digest {digest}, not {settings.digest}; "
+            "it was changed after it was fetched: delete the pod"
+        )
+        raise Failure(Reason.DIGEST_MISMATCH, message)
+    try:
+        model = Model(settings, Signature(info), runtimes.load(info, settings.bundle_dir), info.runtime)
+        model.warm_up(read_example(settings.bundle_dir))
+    except Failure:
+        raise
+    except RequestError as error:
+        message = f"the bundle's own example is refused: {error.message}; import the model again"
+        raise Failure(Reason.BUNDLE_INVALID, message) from error
+    except Exception as error:
+        log.exception("the model cannot be loaded")
+        message = f"the {info.flavor} model cannot be loaded: {type(error).__name__}: {_short(error)}"
+        raise Failure(Reason.LOAD_FAILED, message) from error
+    return model
+
+
+def _rows(arrays: Mapping[str, Array]) -> int:
+    for array in arrays.values():
+        return int(array.shape[0]) if array.ndim else 1
+    return 1
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,54 @@
+"""The protocol's datatypes and what each means in numpy and in JSON.
+
+JSON is decoded straight into the one type a tensor declares: a string where a number belongs, `true` for 1 or
+`null` for a missing value are refused with their place, where numpy's own conversion would let them through.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Datatype:
+    """One row of the table: the protocol's name, numpy's type, the JSON type of an element."""
+
+    name: str
+    dtype: np.dtype[Any]
+    element: type
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019 - the table below holds every instance there is
+    def decoder(self, depth: int) -> Callable[[bytes], list[Any]]:
+        """A decoder for arrays nested `depth` deep that takes no element of another JSON type."""
+        kind: Any = self.element
+        for _ in range(depth):
+            kind = list[kind]
+        decode: Callable[[bytes], list[Any]] = msgspec.json.Decoder(kind).decode
+        return decode
+
+
+def _table() -> dict[str, Datatype]:
+    rows: list[tuple[str, DTypeLike, type]] = [("BOOL", np.bool_, bool), ("BYTES", np.object_, str)]
+    rows += [("FP32", np.float32, float), ("FP64", np.float64, float)]
+    for bits in (8, 16, 32, 64):
+        rows += [(f"INT{bits}", f"int{bits}", int), (f"UINT{bits}", f"uint{bits}", int)]
+    return {name: Datatype(name, np.dtype(dtype), element) for name, dtype, element in rows}
+
+
+DATATYPES = _table()
+
+
+def to_list(array: Array, datatype: Datatype) -> list[Any]:
+    """The flat, row-major JSON values of `array`."""
+    if datatype.element is not str:
+        return array.astype(datatype.dtype, copy=False).ravel().tolist()
+    return [item.decode() if isinstance(item, bytes) else str(item) for item in array.ravel().tolist()]

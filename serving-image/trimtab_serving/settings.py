@@ -1,0 +1,87 @@
+"""What the server is told from outside: the contract's environment, read once into one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from trimtab_serving.outcome import TERMINATION_LOG, Failure, Reason
+from trimtab_serving.store import check_digest
+
+DEFAULT_PORT = 8080
+DEFAULT_MAX_REQUEST_BYTES = 32 << 20
+REVISION_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything one server process needs to know."""
+
+    model_name: str
+    model_version: str
+    digest: str
+    bundle_dir: Path
+    port: int = DEFAULT_PORT
+    drain_seconds: float = 0.0
+    max_request_bytes: int = DEFAULT_MAX_REQUEST_BYTES
+    access_log: bool = False
+    result_path: str = TERMINATION_LOG
+
+    @property
+    def revision(self) -> str:
+        """The first 12 hex digits of the digest: how people and metrics name a revision."""
+        return check_digest(self.digest)[:REVISION_DIGITS]
+
+
+def from_environment(environ: Mapping[str, str]) -> Settings:
+    """Read and check the contract's variables; Failure SettingsInvalid names the one that is wrong."""
+    digest = required(environ, "TRIMTAB_DIGEST")
+    revision = check_digest(digest)[:REVISION_DIGITS]
+    name = required(environ, "TRIMTAB_MODEL_NAME")
+    version = environ.get("TRIMTAB_MODEL_VERSION") or revision
+    for variable, value in (("TRIMTAB_MODEL_NAME", name), ("TRIMTAB_MODEL_VERSION", version)):
+        if "/" in value or not value.isprintable():
+            raise _invalid(variable, value, "a name without slashes, because it becomes part of the path")
+    return Settings(
+        model_name=name,
+        model_version=version,
+        digest=digest,
+        bundle_dir=Path(required(environ, "TRIMTAB_BUNDLE_DIR")),
+        port=_whole(environ, "TRIMTAB_PORT", DEFAULT_PORT, 1, 65535),
+        drain_seconds=_whole(environ, "TRIMTAB_DRAIN_SECONDS", 0, 0, 3600),
+        max_request_bytes=_whole(environ, "TRIMTAB_MAX_REQUEST_BYTES", DEFAULT_MAX_REQUEST_BYTES, 1, 1 << 31),
+        access_log=_truth(environ, "TRIMTAB_ACCESS_LOG"),
+        result_path=result_path(environ),
+    )
+
+
+def required(environ: Mapping[str, str], variable: str) -> str:
+    """The value of `variable`; Failure SettingsInvalid when it is unset or empty."""
+    value = environ.get(variable, "")
+    if not value:
+        raise Failure(Reason.SETTINGS_INVALID, f"the environment variable {variable} is not set")
+    return value
+
+
+def result_path(environ: Mapping[str, str]) -> str:
+    """Where the last words go."""
+    return environ.get("TRIMTAB_RESULT_PATH") or TERMINATION_LOG
+
+
+def _whole(environ: Mapping[str, str], variable: str, default: int, least: int, most: int) -> int:
+    text = environ.get(variable) or str(default)
+    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+        raise _invalid(variable, text, f"a whole number from {least} to {most}")
+    return int(text)
+
+
+def _truth(environ: Mapping[str, str], variable: str) -> bool:
+    text = environ.get(variable) or "false"
+    if text not in ("true", "false"):
+        raise _invalid(variable, text, "true or false")
+    return text == "true"
+
+
+def _invalid(variable: str, value: str, wanted: str) -> Failure:
+    return Failure(Reason.SETTINGS_INVALID, f"{variable} is {value!r}; it must be {wanted}")
