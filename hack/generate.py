@@ -26,9 +26,7 @@ CRD_DIR = Path("crds")
 CHART_DIR = Path("charts/trimtab/templates/crds")
 DOCS_DIR = Path("docs")
 CHART_HEAD = "{{- if .Values.crds.enabled }}\n"
-CHART_KEEP = (
-    "  {{- if .Values.crds.keep }}\n  annotations:\n    helm.sh/resource-policy: keep\n  {{- end }}\n"
-)
+CHART_KEEP = "  {{- if .Values.crds.keep }}\n  annotations:\n    helm.sh/resource-policy: keep\n  {{- end }}\n"
 CHART_TAIL = "{{- end }}\n"
 
 
@@ -86,9 +84,7 @@ def stale(root: Path = ROOT) -> list[str]:
                 found.splitlines(), text.splitlines(), str(path), f"{path} (generated)", n=1, lineterm=""
             )
             report.append("\n".join(list(lines)[:40]))
-    present = (
-        path.relative_to(root) for folder in (CRD_DIR, CHART_DIR) for path in (root / folder).glob("*.yaml")
-    )
+    present = (path.relative_to(root) for folder in (CRD_DIR, CHART_DIR) for path in (root / folder).glob("*.yaml"))
     extra = sorted(path for path in present if path not in wanted)
     return report + [f"{path}: no kind has this definition; delete the file" for path in extra]
 

@@ -19,11 +19,11 @@ DROPPED = frozenset({"title", "$defs"})
 # The order in which a person reads a field; what is not named here stands between.
 FIRST = ("description", "type", "format", "default", "enum")
 LAST = ("required", "x-kubernetes-validations", "properties", "items", "additionalProperties")
-# The API server knows these three, but a schema that describes everything describes them too.
-ROOT = {
-    "apiVersion": "The version of this API.",
-    "kind": "The name of this kind.",
-    "metadata": "Name, namespace, labels and annotations.",
+# The API server allows no description of `metadata`: it brings its own.
+IDENTITY: dict[str, Any] = {
+    "apiVersion": {"description": "The version of this API.", "type": "string"},
+    "kind": {"description": "The name of this kind.", "type": "string"},
+    "metadata": {"type": "object"},
 }
 
 
@@ -82,9 +82,7 @@ def _convert(node: Mapping[str, Any], defs: Mapping[str, Any], path: tuple[str, 
     if len(path) > 24:
         raise ValueError(f"{'.'.join(path)}: recursive types have no structural schema")
     if "prefixItems" in node or ("type" not in node and "x-kubernetes-int-or-string" not in node):
-        raise ValueError(
-            f"{'.'.join(path)}: tuples and untyped values have no structural schema: {dict(node)}"
-        )
+        raise ValueError(f"{'.'.join(path)}: tuples and untyped values have no structural schema: {dict(node)}")
     out = {key: value for key, value in node.items() if key not in DROPPED}
     if "const" in out:
         out["enum"] = [out.pop("const")]
@@ -174,17 +172,13 @@ def _column(column: Column) -> dict[str, Any]:
 
 
 def _root(definition: Definition) -> dict[str, Any]:
-    identity = {
-        name: {"description": text, "type": "object" if name == "metadata" else "string"}
-        for name, text in ROOT.items()
-    }
     root = {
         "description": definition.description,
         "type": "object",
         "required": ["spec"],
         "x-kubernetes-validations": [dict(item) for item in definition.rules],
         "properties": {
-            **identity,
+            **IDENTITY,
             "spec": structural(definition.spec),
             "status": without_defaults(structural(definition.status)),
         },
