@@ -38,18 +38,14 @@ def page(package: str, definition: Definition, examples: Path) -> str:
         "A field without a default that is not marked required may be left out.",
         _fields(root["properties"]["spec"], with_bounds=True),
         "## What is refused",
-        "Beyond types and bounds, the API server refuses what breaks one of these rules, with the sentence "
-        "given here.",
+        "Beyond types and bounds, the API server refuses what breaks one of these rules, with the sentence given here.",
         _bullets(f"{place}: {message}" for place, message in rules(root)),
         "## Status",
         _fields(root["properties"]["status"], with_bounds=False),
         "## Columns of `kubectl get`",
         _table(
             ("Column", "From", "Shown"),
-            [
-                (c.name, f"`{c.path}`", "with `-o wide`" if c.priority else "always")
-                for c in definition.columns
-            ],
+            [(c.name, f"`{c.path}`", "with `-o wide`" if c.priority else "always") for c in definition.columns],
         ),
     ]
     return "\n\n".join(parts) + "\n"
@@ -77,9 +73,7 @@ def rows(node: Schema, prefix: str = "") -> Iterator[Row]:
 
 def _fields(node: Schema, with_bounds: bool) -> str:
     heads = ("Field", "Type", "Default", "Bounds", "Meaning")
-    table = [
-        (f"`{r.path}`", _type(r.schema), _default(r), _bounds(r.schema), _text(r.schema)) for r in rows(node)
-    ]
+    table = [(f"`{r.path}`", _type(r.schema), _default(r), _bounds(r.schema), _text(r.schema)) for r in rows(node)]
     if with_bounds:
         return _table(heads, table)
     return _table((heads[0], heads[1], heads[4]), [(row[0], row[1], row[4]) for row in table])

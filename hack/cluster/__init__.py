@@ -1,0 +1,1 @@
+"""A real Kubernetes on this machine: kind where Docker can run it, otherwise the same programs as plain processes."""
