@@ -93,9 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="trimtab-serve",
         description="Serve one model bundle. In a pod the environment says which; elsewhere give a store.",
     )
-    parser.add_argument(
-        "--store", help="directory or URI of the model store; without it, the environment decides"
-    )
+    parser.add_argument("--store", help="directory or URI of the model store; without it, the environment decides")
     parser.add_argument("--digest", default="", help="the bundle: sha256:<64 hex digits>")
     parser.add_argument("--name", default="model", help="the model's name in the path (default: model)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"default: {DEFAULT_PORT}")

@@ -100,9 +100,7 @@ class Application:
         method = scope["method"]
         if method != route.method and not (method == "HEAD" and route.method == "GET"):
             allow = b"GET, HEAD" if route.method == "GET" else route.method.encode()
-            raise RequestError(
-                f"{scope['path']} takes {route.method}, not {method}", 405, ((b"allow", allow),)
-            )
+            raise RequestError(f"{scope['path']} takes {route.method}, not {method}", 405, ((b"allow", allow),))
         return await route.handle(scope, receive)
 
     async def _infer(self, scope: Scope, receive: Receive) -> Response:
@@ -149,9 +147,7 @@ class Application:
         if path.startswith("/v2/models/") and parts[3] != self._name:
             return f"model {parts[3][:128]!r} is unknown; this server serves {self._name!r}"
         if len(parts) > 5 and parts[4] == "versions" and parts[5] != self._version:
-            return (
-                f"version {parts[5][:128]!r} of model {self._name!r} is unknown; here it is {self._version!r}"
-            )
+            return f"version {parts[5][:128]!r} of model {self._name!r} is unknown; here it is {self._version!r}"
         return f"there is nothing at {path[:256]!r}"
 
     def _extra(self, scope: Scope) -> Headers:

@@ -99,9 +99,7 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
         for name in directories + names:
             path = Path(parent, name)
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
-                message = (
-                    f"{path.relative_to(root)} is a link or a special file; a bundle has regular files only"
-                )
+                message = f"{path.relative_to(root)} is a link or a special file; a bundle has regular files only"
                 raise Failure(Reason.BUNDLE_INVALID, message)
             if path.is_file():
                 yield path.relative_to(root).as_posix(), path
@@ -147,7 +145,5 @@ def _safe_name(member: tarfile.TarInfo) -> PurePosixPath:
         problem = "is not a plain relative name"
     else:
         return path
-    message = (
-        f"the archive's member {member.name[:200]!r} {problem}; it may hold regular, relative files only"
-    )
+    message = f"the archive's member {member.name[:200]!r} {problem}; it may hold regular, relative files only"
     raise Failure(Reason.UNSAFE_ARCHIVE, message)

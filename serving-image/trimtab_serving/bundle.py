@@ -84,15 +84,11 @@ def read_info(directory: str | os.PathLike[str]) -> BundleInfo:
         message = f"there is no {INFO_FILE} in {path.parent}; fetch the bundle first"
         raise Failure(Reason.BUNDLE_MISSING, message) from error
     except (msgspec.DecodeError, OSError) as error:
-        raise Failure(
-            Reason.BUNDLE_INVALID, f"{path} cannot be read: {error}; import the model again"
-        ) from error
+        raise Failure(Reason.BUNDLE_INVALID, f"{path} cannot be read: {error}; import the model again") from error
     for side, tensors in (("inputs", info.inputs), ("outputs", info.outputs)):
         names = [tensor.name for tensor in tensors]
         if not names or len(set(names)) != len(names):
-            raise Failure(
-                Reason.BUNDLE_INVALID, f"{path} has no {side}, or two of one name; import the model again"
-            )
+            raise Failure(Reason.BUNDLE_INVALID, f"{path} has no {side}, or two of one name; import the model again")
     return info
 
 

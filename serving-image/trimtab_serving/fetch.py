@@ -8,6 +8,7 @@ half way and started again begins anew, one that had finished finds its work don
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -38,7 +39,8 @@ def fetch(store: Store, digest: str, directory: Path) -> None:
         size = _receive(store, digest, directory)
     except OSError as error:
         message = f"cannot write the bundle to {directory}: {error.strerror}; check the volume and its size"
-        raise Failure(Reason.STORE_UNREACHABLE, message) from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise Failure(Reason.TOO_LARGE if full else Reason.STORE_UNREACHABLE, message) from error
     log.info("fetched", extra={"digest": digest, "store": store.uri, "bytes": size})
 
 

@@ -40,9 +40,7 @@ class Model:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="predict")
         inputs, outputs = signature.metadata()
         self.metadata = v2.encode(
-            v2.ModelMetadata(
-                self.name, [self.version], runtime.platform, inputs, outputs, {"digest": settings.digest}
-            )
+            v2.ModelMetadata(self.name, [self.version], runtime.platform, inputs, outputs, {"digest": settings.digest})
         )
 
     async def infer(self, body: bytes) -> bytes:

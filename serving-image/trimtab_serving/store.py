@@ -12,14 +12,14 @@ import hashlib
 import mmap
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import HTTPStore, LocalStore, from_url
 
 from trimtab_serving.outcome import Failure, Reason
@@ -70,10 +70,25 @@ class Store:
         """Stream the bundle into `into` and return its size in bytes.
 
         Raises BundleMissing, DigestMismatch (the bytes are not those the digest names), TooLarge (more than
-        `max_bytes`) or StoreUnreachable. After a failure `into` holds bytes that must not be used.
+        `max_bytes`) or StoreUnreachable, and lets through the OSError of a failing `into`. After a failure
+        `into` holds bytes that must not be used.
         """
         path = _path(digest)
-        return self._guard(digest, lambda: self._stream(path, digest, into, max_bytes))
+        hasher, size = hashlib.sha256(), 0
+        for chunk in self._chunks(path, digest):
+            size += len(chunk)
+            if max_bytes is not None and size > max_bytes:
+                message = f"bundle {digest} in {self.uri} is larger than the {max_bytes} bytes allowed"
+                raise Failure(Reason.TOO_LARGE, message)
+            hasher.update(chunk)
+            into.write(chunk)
+        if f"sha256:{hasher.hexdigest()}" != digest:
+            message = (
+                f"the object {path} in {self.uri} has the digest sha256:{hasher.hexdigest()} ({size} bytes), "
+                f"not {digest}; it was changed or damaged: delete the object and import the model again"
+            )
+            raise Failure(Reason.DIGEST_MISMATCH, message)
+        return size
 
     def put(self, digest: str, file: str | os.PathLike[str]) -> bool:
         """Upload `file` under `digest`; False when the store already has it with the same size.
@@ -98,23 +113,13 @@ class Store:
                 return None
             raise
 
-    def _stream(self, path: str, digest: str, into: IO[bytes], max_bytes: int | None) -> int:
-        hasher, size = hashlib.sha256(), 0
-        for chunk in obstore.get(self._connect(False), path).stream(min_chunk_size=CHUNK_BYTES):
-            size += len(chunk)
-            if max_bytes is not None and size > max_bytes:
-                message = f"bundle {digest} in {self.uri} is larger than the {max_bytes} bytes allowed"
-                raise Failure(Reason.TOO_LARGE, message)
-            view = memoryview(chunk)
-            hasher.update(view)
-            into.write(view)
-        if f"sha256:{hasher.hexdigest()}" != digest:
-            message = (
-                f"the object {path} in {self.uri} has the digest sha256:{hasher.hexdigest()} ({size} bytes), "
-                f"not {digest}; it was changed or damaged: delete the object and import the model again"
-            )
-            raise Failure(Reason.DIGEST_MISMATCH, message)
-        return size
+    def _chunks(self, path: str, digest: str) -> Iterator[memoryview]:
+        # The guard is around the store's part only: what the reader does with a chunk is not the store's fault.
+        stream = self._guard(
+            digest, lambda: iter(obstore.get(self._connect(False), path).stream(min_chunk_size=CHUNK_BYTES))
+        )
+        while (chunk := self._guard(digest, lambda: next(stream, None))) is not None:
+            yield memoryview(chunk)
 
     def _guard(self, digest: str, call: Callable[[], _T]) -> _T:
         try:
@@ -122,7 +127,7 @@ class Store:
         except FileNotFoundError as error:
             message = f"the store {self.uri} has no bundle {digest}; import the model into this store"
             raise Failure(Reason.BUNDLE_MISSING, message) from error
-        except PermissionError as error:
+        except (PermissionError, PermissionDeniedError, UnauthenticatedError) as error:
             message = f"the store {self.uri} refused access: {_first_line(error)}; check its credentials"
             raise Failure(Reason.STORE_UNREACHABLE, message) from error
         except (BaseError, OSError) as error:
@@ -141,9 +146,7 @@ def open_store(uri: str, environ: Mapping[str, str] = os.environ) -> Store:
         message = f"the store {uri!r} is not understood; use one of {', '.join(f'{s}://' for s in SCHEMES)}"
         raise Failure(Reason.SETTINGS_INVALID, message)
     if parts.username or parts.password:
-        message = (
-            f"the store's URI for {parts.hostname} holds credentials; give them in the environment instead"
-        )
+        message = f"the store's URI for {parts.hostname} holds credentials; give them in the environment instead"
         raise Failure(Reason.SETTINGS_INVALID, message)
     if parts.scheme == "file":
         return Store(uri, lambda writing: _local(Path(unquote(parts.path)), writing))
@@ -151,14 +154,10 @@ def open_store(uri: str, environ: Mapping[str, str] = os.environ) -> Store:
         headers = _authorization(environ)
         return Store(
             uri,
-            lambda writing: HTTPStore(
-                uri, client_options=_client(uri, writing, headers), retry_config=_RETRY
-            ),
+            lambda writing: HTTPStore(uri, client_options=_client(uri, writing, headers), retry_config=_RETRY),
         )
     endpoint = environ.get("AWS_ENDPOINT_URL") or environ.get("AWS_ENDPOINT") or ""
-    return Store(
-        uri, lambda writing: from_url(uri, client_options=_client(endpoint, writing, {}), retry_config=_RETRY)
-    )
+    return Store(uri, lambda writing: from_url(uri, client_options=_client(endpoint, writing, {}), retry_config=_RETRY))
 
 
 def _local(root: Path, writing: bool) -> LocalStore:

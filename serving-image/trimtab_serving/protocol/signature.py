@@ -51,9 +51,7 @@ class InputReader:
         brackets = _BRACKETS.match(raw)
         depth = brackets[0].count(b"[") if brackets else 0
         if depth > 1 and depth != self.rank:
-            raise RequestError(
-                f"{where}.data is nested {depth} deep; it must be flat or nested like its shape"
-            )
+            raise RequestError(f"{where}.data is nested {depth} deep; it must be flat or nested like its shape")
         return self._array(raw, max(depth, 1), tensor.shape, where)
 
     def _fits(self, shape: Sequence[int]) -> bool:
@@ -71,9 +69,7 @@ class InputReader:
         except ValueError as error:
             raise RequestError(f"{where}.data is not valid JSON: {error}") from None
         if depth == 1 and len(values) != math.prod(shape):
-            raise RequestError(
-                f"{where}.data has {len(values)} values; shape {shape} needs {math.prod(shape)}"
-            )
+            raise RequestError(f"{where}.data has {len(values)} values; shape {shape} needs {math.prod(shape)}")
         try:
             with np.errstate(over="raise"):
                 array = np.array(values, self.datatype.dtype)
@@ -108,9 +104,7 @@ class Signature:
             reader = self.inputs.get(tensor.name)
             if reader is None:
                 known = _names(self.inputs)
-                raise RequestError(
-                    f"inputs[{index}].name {tensor.name[:128]!r} is unknown; the model takes {known}"
-                )
+                raise RequestError(f"inputs[{index}].name {tensor.name[:128]!r} is unknown; the model takes {known}")
             if tensor.name in arrays:
                 raise RequestError(f"inputs[{index}].name {tensor.name!r} is given twice")
             arrays[tensor.name] = reader.read(tensor, f"inputs[{index}]")
