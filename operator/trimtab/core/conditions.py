@@ -79,9 +79,7 @@ def merge(
     return sorted(merged, key=lambda item: (item["type"] != "Ready", item["type"]))
 
 
-def transition(
-    previous: Sequence[Mapping[str, Any]], merged: Sequence[Mapping[str, Any]]
-) -> tuple[Event, ...]:
+def transition(previous: Sequence[Mapping[str, Any]], merged: Sequence[Mapping[str, Any]]) -> tuple[Event, ...]:
     """The event that a change of `Ready` deserves; nothing while status and reason stay."""
     old = next((item for item in previous if item["type"] == "Ready"), {})
     new = next((item for item in merged if item["type"] == "Ready"), {})
@@ -91,3 +89,14 @@ def transition(
         return ()  # "it exists and is being worked on" is what the object itself already says
     kind: Literal["Normal", "Warning"] = "Warning" if new["status"] == "False" else "Normal"
     return (Event(kind, new["reason"], new["message"][:1_000]),)
+
+
+def overruled(status: Object, by: Iterable[Condition], previous: Sequence[Mapping[str, Any]], now: datetime) -> Object:
+    """A planned status whose overall verdict gives way to what happened when the plan was carried out."""
+    kept = [
+        Condition(item["type"], item["status"], item["reason"], item["message"])
+        for item in status.get("conditions", ())
+        if item["type"] not in ("Ready", "Reconciling", "Stalled")
+    ]
+    generation = status["observedGeneration"]
+    return {**status, "conditions": merge(previous, [*kept, *by], generation, now)}

@@ -37,9 +37,7 @@ def needs_apply(desired: Object, observed: Object | None) -> bool:
     """True when applying `desired` would change the object, as far as we can see it."""
     if observed is None:
         return True
-    annotations = observed["metadata"].get("annotations", {})
-    wanted = desired["metadata"]["annotations"][metadata.DESIRED_HASH]
-    return annotations.get(metadata.DESIRED_HASH) != wanted or not contains(observed, desired)
+    return metadata.desired_hash(observed) != metadata.desired_hash(desired) or not contains(observed, desired)
 
 
 def contains(observed: Any, desired: Any, field: str = "") -> bool:

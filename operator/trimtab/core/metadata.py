@@ -32,6 +32,11 @@ def fingerprint(value: Any, digits: int = 8) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:digits]
 
 
+def desired_hash(obj: Mapping[str, Any]) -> str:
+    """The hash of the manifest an object was last applied from, or an empty string."""
+    return str(obj["metadata"].get("annotations", {}).get(DESIRED_HASH, ""))
+
+
 def labels(component: str, instance: str, **extra: str) -> dict[str, str]:
     """The recommended labels, plus our own; the label syntax of `extra` is the caller's care."""
     return {

@@ -11,7 +11,7 @@ from trimtab.core.objects import Object, Ref
 
 @dataclass(frozen=True)
 class Event:
-    """Something a person watching `kubectl get events` should learn; emitted on transitions only."""
+    """Something a person watching `kubectl get events` should learn."""
 
     type: Literal["Normal", "Warning"]
     reason: str
@@ -20,7 +20,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Plan:
-    """Desired children, the whole status, events, and when to look again without being told.
+    """Desired children, the whole status, and when to look again without being told.
 
     Observed children that are neither in `apply` nor in `keep` are deleted.
     """
@@ -28,5 +28,4 @@ class Plan:
     apply: tuple[Object, ...] = ()
     keep: frozenset[Ref] = frozenset()
     status: Object = field(default_factory=dict)
-    events: tuple[Event, ...] = ()
     requeue_after: timedelta | None = None

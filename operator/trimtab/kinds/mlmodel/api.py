@@ -35,8 +35,7 @@ class Source(ApiModel):
         "json_schema_extra": rules(
             rule(
                 f"self.uri.matches(r'{MLFLOW_URI}') || self.uri.matches(r'{HTTPS_URI}')",
-                "source.uri must be models:/NAME@ALIAS, models:/NAME/VERSION, models:/NAME/latest or "
-                "https://HOST/PATH",
+                "source.uri must be models:/NAME@ALIAS, models:/NAME/VERSION, models:/NAME/latest or https://HOST/PATH",
             ),
             rule(
                 "!has(self.digest) || self.digest == '' || !self.uri.startsWith('models:/')",
@@ -70,7 +69,7 @@ class Spec(ApiModel):
     """Whether pickle, joblib and cloudpickle files may be loaded. Loading one runs the code inside it."""
     approval: Literal["Auto", "Required"] = "Auto"
     """Required makes a new revision wait for the annotation trimtab.dev/approve=<digest>."""
-    revision_history_limit: Annotated[int, Field(ge=1, le=100)] = 10
+    revision_history_limit: Annotated[int, Field(ge=1, le=50)] = 10
     """How many revisions the status remembers; older bundles can no longer be pinned."""
 
 

@@ -84,9 +84,7 @@ class Autoscaling(ApiModel):
     model_config = {
         **ApiModel.model_config,
         "json_schema_extra": rules(
-            rule(
-                "self.minReplicas <= self.maxReplicas", "autoscaling.minReplicas must not exceed maxReplicas"
-            ),
+            rule("self.minReplicas <= self.maxReplicas", "autoscaling.minReplicas must not exceed maxReplicas"),
         ),
     }
 
@@ -94,9 +92,7 @@ class Autoscaling(ApiModel):
     """The least number of pods. Zero would need something to hold requests meanwhile, and is not offered."""
     max_replicas: Annotated[int, Field(ge=1, le=1_000)]
     """The greatest number of pods."""
-    metrics: Annotated[list[Metric], Field(min_length=1, max_length=2)] = [
-        Metric(type="CPU", target_percent=70)
-    ]
+    metrics: Annotated[list[Metric], Field(min_length=1, max_length=2)] = [Metric(type="CPU", target_percent=70)]
     """What to watch; the metric that asks for the most pods decides."""
     behavior: Behavior | None = None
     """How fast to act."""

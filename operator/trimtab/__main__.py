@@ -1,0 +1,192 @@
+"""Wire and run: settings → health → picture → watches → lease → workers; and back, in order, on SIGTERM.
+
+Everything that must outlive kopf's watches is created before them, because kopf cancels as "hung" whatever tasks
+appear after it begins. Followers watch too, so that taking over needs no second look at the cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+
+import aiohttp
+import uvloop
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
+
+from trimtab import __version__, settings
+from trimtab.adapters.registry import MlflowRegistry, credentials
+from trimtab.core.objects import POD, Ref, Resource
+from trimtab.kinds import KINDS, Ports
+from trimtab.runtime import handlers, logs, server
+from trimtab.runtime.cluster import Cluster
+from trimtab.runtime.controller import Controller
+from trimtab.runtime.leader import NAME, Elector, Timing
+from trimtab.runtime.metrics import Metrics
+from trimtab.runtime.picture import Picture
+from trimtab.runtime.reconciler import Reconciler, Shell
+from trimtab.runtime.store import Store
+
+log = logging.getLogger("trimtab")
+DRAIN_SECONDS = 15.0
+LOST_LEADERSHIP = 3
+
+
+class Operator:
+    """All parts of one replica, wired."""
+
+    def __init__(self, chosen: settings.Settings, client: ApiClient, session: aiohttp.ClientSession) -> None:
+        self.settings = chosen
+        self.metrics = Metrics()
+        self.store = Store({name: kind.references for name, kind in KINDS.items()})
+        clock = asyncio.get_running_loop().time
+        identity = f"{chosen.pod_name}_{uuid.uuid4().hex[:8]}"
+        timing = Timing(chosen.lease_duration_seconds, chosen.lease_renew_seconds, chosen.lease_retry_seconds)
+        self.elector = Elector(Cluster(client, self.metrics), identity, chosen.pod_namespace, timing, clock)
+        reader = Cluster(client, self.metrics)
+        self.picture = Picture(reader, self.store, self.metrics, watched(), chosen.watch_namespaces, self.enqueue)
+        registry = MlflowRegistry(chosen.mlflow_tracking_uri, session, clock, credentials(os.environ))
+        shell = Shell(
+            store=self.store,
+            cluster=Cluster(client, self.metrics, may_write=self.elector.held),
+            platform=chosen.platform(),
+            ports=Ports(registry=registry),
+            metrics=self.metrics,
+            enqueue=self.enqueue,
+            now=lambda: datetime.now(UTC),
+            instance=identity,
+        )
+        workers = chosen.max_concurrent_reconciles
+        self.controllers = {
+            name: Controller(name, Reconciler(kind, shell), self.metrics, workers) for name, kind in KINDS.items()
+        }
+
+    def enqueue(self, refs: Iterable[Ref]) -> None:
+        """Ask the right controllers for a look at each."""
+        for ref in refs:
+            self.controllers[ref.kind].queue.add(ref)
+
+    def start(self) -> asyncio.Task[None]:
+        """Create all tasks now; the one returned ends when leadership is lost."""
+        for controller in self.controllers.values():
+            controller.start()
+        self._resync = asyncio.create_task(self.picture.watch_over(self.settings.resync_seconds))
+        return asyncio.create_task(self._lead())
+
+    async def _lead(self) -> None:
+        await self.elector.acquire()
+        for controller in self.controllers.values():
+            controller.open()
+        await self.elector.hold()
+
+    def alive(self) -> str:
+        """What makes this replica worth restarting, or nothing."""
+        age = self.picture.age()
+        if age is not None and age > 2 * self.settings.resync_seconds + 60:
+            return f"the picture of the cluster was last checked {age:.0f} s ago"
+        return ""
+
+    def ready(self) -> str:
+        """What keeps this replica from being useful, or nothing."""
+        return "" if self.picture.age() is not None else "the cluster has not been listed yet"
+
+    def refresh(self) -> None:
+        """Set the gauges that are read and not counted."""
+        self.metrics.leading.labels(NAME).set(self.elector.held())
+        for kind, count in self.store.count().items():
+            self.metrics.objects.labels(kind).set(count)
+        for name, controller in self.controllers.items():
+            self.metrics.queue_longest.labels(name).set(controller.queue.longest())
+
+
+def watched() -> list[Resource]:
+    """Our kinds, all their children, and the pods that tell why children do not work."""
+    found = [kind.resource for kind in KINDS.values()]
+    found += [child for kind in KINDS.values() for child in kind.children]
+    return list(dict.fromkeys([*found, POD]))
+
+
+async def run(chosen: settings.Settings, configuration: Configuration, stop: asyncio.Event) -> int:
+    """Run one replica until `stop`; the exit code."""
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(ApiClient(configuration))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        operator = Operator(chosen, client, session)
+        app = server.application(operator.metrics, operator.alive, operator.ready, operator.refresh)
+        runner = await server.serve(app, chosen.port)
+        stack.push_async_callback(runner.cleanup)
+        log.info("starting", extra={"version": __version__, "namespaces": chosen.watch_namespaces or "all"})
+        # The first picture is complete before kopf starts, because kopf looks only once for the kinds to watch.
+        warm = asyncio.create_task(operator.picture.warm())
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({warm, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        warm.cancel()
+        if stop.is_set():
+            return 0
+        end = asyncio.create_task(_lead(operator, operator.start(), stopped, stop))
+        await handlers.watch(
+            watched(),
+            chosen.watch_namespaces,
+            operator.picture.absorb,
+            lambda: handlers.connection(configuration),
+            stop,
+        )
+        stop.set()
+        code = await end
+        log.info("stopped", extra={"code": code})
+        return code
+
+
+async def _lead(
+    operator: Operator, working: asyncio.Task[None], stopped: asyncio.Task[bool], stop: asyncio.Event
+) -> int:
+    """Work while the lease is held and nobody says stop; then let go of everything in order."""
+    await asyncio.wait({stopped, working}, return_when=asyncio.FIRST_COMPLETED)
+    lost = working.done()
+    if lost and (error := working.exception()):
+        log.error("cannot go on", exc_info=error)
+    working.cancel()
+    stop.set()
+    for controller in operator.controllers.values():
+        await controller.stop(0 if lost else DRAIN_SECONDS)
+    await operator.elector.release()
+    return LOST_LEADERSHIP if lost else 0
+
+
+async def _configuration() -> Configuration:
+    """The cluster we run in, or the one KUBECONFIG names."""
+    configuration = Configuration()
+    if os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
+        config.load_incluster_config(configuration)
+    else:
+        await config.load_kube_config(client_configuration=configuration)
+    return configuration
+
+
+async def _main(chosen: settings.Settings) -> int:
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    return await run(chosen, await _configuration(), stop)
+
+
+def main() -> None:
+    """The process: exit code 0 after an orderly stop, 2 for unusable settings, 3 when leadership was lost."""
+    try:
+        chosen = settings.load()
+    except ValueError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - there is no logging before there are settings
+        sys.exit(2)
+    logs.configure(chosen.log_level, chosen.log_format)
+    sys.exit(uvloop.run(_main(chosen)))
+
+
+if __name__ == "__main__":
+    main()

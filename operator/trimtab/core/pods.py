@@ -1,0 +1,103 @@
+"""Why pods do not run, in one reason and their own last words.
+
+A person who reads a condition should not need `kubectl describe` on four objects to learn what the
+kubelet, the scheduler or the quota already said. A pod that is ready now has no trouble, whatever it
+went through before; a container that restarts again and again has trouble also in the moments it runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trimtab.core.objects import Object, condition
+
+PULL_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
+CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+FINAL_EXIT_CODE = 10
+LAST_WORDS = 600
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What keeps pods from running; `rank` orders causes before their symptoms."""
+
+    rank: int
+    reason: str
+    message: str
+
+
+def trouble(pods: Iterable[Object]) -> Trouble | None:
+    """The most telling trouble of these pods, or None. Pods on their way out do not count."""
+    living = sorted(
+        (pod for pod in pods if "deletionTimestamp" not in pod["metadata"]),
+        key=lambda pod: pod["metadata"]["name"],
+    )
+    found = [item for pod in living for item in _troubles(pod)]
+    return min(found, key=lambda item: item.rank) if found else None
+
+
+def refusal(workload: Object) -> Trouble | None:
+    """Why a Deployment's pods were not even created: quota, policy, a missing ServiceAccount."""
+    failure = condition(workload, "ReplicaFailure")
+    if failure.get("status") != "True":
+        return None
+    message = failure.get("message", "")
+    reason = "QuotaExceeded" if "exceeded quota" in message else "PodsRefused"
+    return Trouble(2, reason, f"the API server refuses the pods: {message}")
+
+
+def last_words(pod: Object, container: str) -> Mapping[str, Any]:
+    """The JSON object a container left in its termination message, or an empty mapping."""
+    for status in pod.get("status", {}).get("containerStatuses", ()):
+        if status["name"] == container:
+            return _spoken(_terminated(status))
+    return {}
+
+
+def _troubles(pod: Object) -> Iterator[Trouble]:
+    name = pod["metadata"]["name"]
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled.get("reason") == "Unschedulable":
+        yield Trouble(3, "NotEnoughRoom", f"no node has room for pod {name}: {scheduled.get('message', '')}")
+    status = pod.get("status", {})
+    for item in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
+        if not item.get("ready"):
+            yield from _container_trouble(name, item)
+
+
+def _container_trouble(pod: str, status: Mapping[str, Any]) -> Iterator[Trouble]:
+    waiting = status.get("state", {}).get("waiting", {})
+    where = f"container {status['name']} of pod {pod}"
+    if waiting.get("reason") in PULL_REASONS:
+        cause = waiting.get("message", "").rpartition("ErrImagePull: ")[2]
+        yield Trouble(1, "ImagePullFailed", f"{where} cannot pull {status.get('image', 'its image')}: {cause}")
+    if waiting.get("reason") in CONFIG_REASONS:
+        yield Trouble(1, "ContainerRefused", f"{where} cannot start: {waiting.get('message', '')}")
+    ended = _terminated(status)
+    if ended.get("exitCode", 0) != 0:
+        yield _ended_badly(where, ended)
+
+
+def _ended_badly(where: str, ended: Mapping[str, Any]) -> Trouble:
+    spoken = _spoken(ended)
+    if spoken.get("reason"):
+        return Trouble(0, str(spoken["reason"]), f"{spoken.get('message', '')} ({where})")
+    if ended.get("reason") == "OOMKilled":
+        return Trouble(0, "OutOfMemory", f"{where} used more than its memory limit and was killed; raise the limit")
+    words = (ended.get("message") or "").strip()[-LAST_WORDS:] or "it said nothing"
+    return Trouble(4, "CrashLooping", f"{where} ended with exit code {ended['exitCode']}; its last words: {words}")
+
+
+def _terminated(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    return status.get("state", {}).get("terminated") or status.get("lastState", {}).get("terminated") or {}
+
+
+def _spoken(ended: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        spoken = json.loads(ended.get("message") or "{}")
+    except ValueError:
+        return {}
+    return spoken if isinstance(spoken, dict) else {}

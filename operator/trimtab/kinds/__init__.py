@@ -1,0 +1,82 @@
+"""What each resource means. Pure: the same four file names in each package, and no I/O in any.
+
+`KINDS` is the table of kinds: the shell walks it and knows nothing else about them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from trimtab.core.objects import (
+    API_VERSION,
+    AUTOSCALER,
+    DEPLOYMENT,
+    DISRUPTION_BUDGET,
+    JOB,
+    NETWORK_POLICY,
+    SERVICE,
+    Object,
+    Ref,
+    Resource,
+)
+from trimtab.core.plan import Plan
+from trimtab.core.platform import Platform
+from trimtab.core.schema import Definition
+from trimtab.core.view import View
+from trimtab.kinds.mlmodel import api as mlmodel_api
+from trimtab.kinds.mlmodel import observe as mlmodel_observe
+from trimtab.kinds.mlmodel import plan as mlmodel_plan
+from trimtab.kinds.modeldeployment import api as modeldeployment_api
+from trimtab.kinds.modeldeployment import observe as modeldeployment_observe
+from trimtab.kinds.modeldeployment import plan as modeldeployment_plan
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The outside world, as far as kinds may ask it; adapters stand behind these protocols."""
+
+    registry: mlmodel_observe.Registry
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One row of the table: how to read, judge and relate objects of one kind."""
+
+    definition: Definition
+    parse: Callable[[Object], Any]
+    observe: Callable[[Any, View, Platform, Ports], Coroutine[Any, Any, Any]]
+    plan: Callable[[Any, Any, datetime], Plan]
+    children: Sequence[Resource]
+    references: Callable[[Object], Sequence[Ref]] = lambda obj: ()
+
+    @property
+    def name(self) -> str:
+        """The kind's name."""
+        return self.definition.names.kind
+
+    @property
+    def resource(self) -> Resource:
+        """The kind as an API resource."""
+        return Resource(API_VERSION, self.name, self.definition.names.plural)
+
+
+MLMODEL = Kind(
+    definition=mlmodel_api.DEFINITION,
+    parse=mlmodel_api.MLModel.parse,
+    observe=lambda obj, view, platform, ports: mlmodel_observe.observe(obj, view, platform, ports.registry),
+    plan=mlmodel_plan.plan,
+    children=(JOB,),
+)
+MODELDEPLOYMENT = Kind(
+    definition=modeldeployment_api.DEFINITION,
+    parse=modeldeployment_api.ModelDeployment.parse,
+    observe=lambda obj, view, platform, _: modeldeployment_observe.observe(obj, view, platform),
+    plan=modeldeployment_plan.plan,
+    children=(DEPLOYMENT, SERVICE, AUTOSCALER, DISRUPTION_BUDGET, NETWORK_POLICY),
+    references=lambda obj: (modeldeployment_observe.model_ref(obj),),
+)
+
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (MLMODEL, MODELDEPLOYMENT)}

@@ -1,0 +1,113 @@
+"""Which revision has traffic, which one is on its way, which ones may go. The heart of a safe switch.
+
+    target starts beside ──as large as what serves──► traffic moves at once ──RETIRE_AFTER──► the old one goes
+           │ never gets ready
+           ▼
+    what serves keeps serving
+
+The memory of the decision is `status.serving`; the front Service only follows it. The old pods are deleted
+no sooner than RETIRE_AFTER after the move, when every node has learned of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from trimtab.core import metadata
+from trimtab.core.conditions import parse_time
+from trimtab.kinds.modeldeployment import children
+from trimtab.kinds.modeldeployment.api import ModelDeployment
+from trimtab.kinds.modeldeployment.observe import Observed
+from trimtab.kinds.modeldeployment.template import Bundle, Revision, revision
+
+RETIRE_AFTER = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """The state of one move from revision to revision."""
+
+    target: Revision | None
+    serving: str
+    served: Revision | None
+    switched_at: datetime | None
+    retiring: frozenset[str]
+
+    @property
+    def moving(self) -> bool:
+        """True while a newcomer waits to take over."""
+        return self.target is not None and self.target.name != self.serving
+
+
+def available(workload: Mapping[str, Any]) -> int:
+    """Pods of a Deployment that are ready for traffic; none while its controller has not seen the latest spec."""
+    status = workload.get("status", {})
+    if status.get("observedGeneration", 0) < workload.get("metadata", {}).get("generation", 1):
+        return 0
+    return int(status.get("availableReplicas", 0))
+
+
+def replicas(workload: Mapping[str, Any]) -> int:
+    """Pods of a Deployment that exist."""
+    return int(workload.get("status", {}).get("replicas", 0))
+
+
+def wanted_pods(mdep: ModelDeployment, serving: Mapping[str, Any]) -> int:
+    """How many pods a revision needs before it counts as complete."""
+    if mdep.spec.autoscaling is None:
+        return mdep.spec.replicas
+    return children.clamp(replicas(serving), mdep.spec.autoscaling)
+
+
+def rollout(mdep: ModelDeployment, bundle: Bundle | None, seen: Observed, now: datetime) -> Rollout:
+    """Decide who serves. Without a resolvable target, whoever serves goes on."""
+    target = revision(mdep, bundle, seen.platform) if bundle else None
+    serving = _serving(mdep, seen) or (target.name if target else "")
+    switched_at = parse_time(mdep.status.switched_at) if mdep.status.switched_at else None
+    if target and target.name != serving and _may_take_over(mdep, seen, target.name, serving):
+        serving, switched_at = target.name, now
+    served = target if target and target.name == serving else _rebuilt(mdep, serving, seen)
+    resting = set(seen.deployments) - {serving} - ({target.name} if target else set())
+    retiring = frozenset(resting) if switched_at and now < switched_at + RETIRE_AFTER else frozenset()
+    return Rollout(target, serving, served, switched_at, retiring)
+
+
+def _serving(mdep: ModelDeployment, seen: Observed) -> str:
+    """The revision with traffic; if all status was lost, the Service still knows."""
+    name = mdep.status.serving or seen.selected(mdep.metadata["name"])
+    known = name in seen.deployments or any(r.name == name for r in mdep.status.revisions)
+    return name if known else ""
+
+
+def _may_take_over(mdep: ModelDeployment, seen: Observed, newcomer: str, serving: str) -> bool:
+    """True when the newcomer can carry what the present one carries; any pod is better than none."""
+    old, new = seen.deployment(serving), seen.deployment(newcomer)
+    needed = wanted_pods(mdep, old)
+    if available(old) == 0:
+        needed = min(1, needed)
+    return bool(new) and available(new) >= needed
+
+
+def _rebuilt(mdep: ModelDeployment, name: str, seen: Observed) -> Revision | None:
+    """The serving revision as this spec would build it, if that is still the same one.
+
+    It is not after an edit of the pod's part of the spec; then its children are left as they are until it retires.
+    """
+    entry = next((r for r in mdep.status.revisions if r.name == name), None)
+    workload = seen.deployments.get(name)
+    if entry is not None:
+        bundle: Bundle | None = Bundle(entry.digest, entry.version, entry.runtime)
+    else:
+        bundle = Bundle.of(dict(workload)) if workload else None
+    if bundle is None:
+        return None
+    rebuilt = revision(mdep, bundle, seen.platform)
+    return rebuilt if rebuilt.name == name else None
+
+
+def belongs_to(child: Mapping[str, Any], revisions: frozenset[str]) -> bool:
+    """True for the children of one of these revisions."""
+    return child["metadata"].get("labels", {}).get(metadata.REVISION) in revisions

@@ -1,0 +1,49 @@
+"""Which bundle the spec asks for: the model's current one, or the pinned one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trimtab.core.conditions import Condition
+from trimtab.core.objects import Object, condition
+from trimtab.kinds.modeldeployment.api import ModelDeployment
+from trimtab.kinds.modeldeployment.template import Bundle
+
+
+@dataclass(frozen=True)
+class Target:
+    """The bundle to serve, if it can be told, and the condition that says so."""
+
+    bundle: Bundle | None
+    resolved: Condition
+
+
+def target(mdep: ModelDeployment, model: Object | None) -> Target:
+    """Resolve the model reference; when it cannot be resolved the reason names what to do."""
+    name = mdep.spec.model.name
+    if model is None:
+        return _unresolved("ModelNotFound", f"there is no MLModel {name} in this namespace; create it")
+    status = model.get("status", {})
+    wanted = mdep.spec.model.revision or status.get("current", "")
+    if not wanted:
+        why = condition(model, "Ready").get("message", "it was not looked at yet")
+        return _unresolved("ModelNotReady", f"MLModel {name} has no current revision: {why}")
+    entry = next((r for r in status.get("revisions", ()) if r["digest"] == wanted), None)
+    if entry is None:
+        return _unresolved("RevisionNotFound", _missing(name, wanted, status))
+    if not entry.get("approved"):
+        return _unresolved("RevisionNotApproved", f"{wanted} of MLModel {name} is not approved; approve it there")
+    bundle = Bundle(entry["digest"], entry["version"], entry["runtime"])
+    message = f"version {bundle.version} of MLModel {name} ({bundle.digest[:19]})"
+    return Target(bundle, Condition("ModelResolved", "True", "RevisionFound", message))
+
+
+def _unresolved(reason: str, message: str) -> Target:
+    return Target(None, Condition("ModelResolved", "False", reason, message))
+
+
+def _missing(name: str, wanted: str, status: Mapping[str, Any]) -> str:
+    known = ", ".join(r["digest"] for r in status.get("revisions", ())[:5]) or "none"
+    return f"MLModel {name} has no revision {wanted}; it has {known}"

@@ -1,0 +1,171 @@
+"""The pod that serves one revision: fetch and verify the bundle, then serve it. Pure.
+
+A revision is the bundle *and* everything about the pod that runs it. Its name is the hash of both, so a change of
+either starts new pods beside the old ones and never restarts pods that carry traffic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from trimtab.core import metadata
+from trimtab.core.objects import GROUP, Object
+from trimtab.core.platform import (
+    CONTAINER_SECURITY,
+    POD_SECURITY,
+    Platform,
+    environment,
+    secret_environment,
+)
+from trimtab.kinds.modeldeployment.api import ModelDeployment
+
+PORT = 8080
+BUNDLE = "/trimtab/bundle"
+DRAIN_SECONDS = 5
+START_SECONDS = 300
+DIGEST, VERSION, RUNTIME = f"{GROUP}/digest", f"{GROUP}/version", f"{GROUP}/runtime"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What a revision serves."""
+
+    digest: str
+    version: str
+    runtime: str
+
+    def annotations(self) -> dict[str, str]:
+        """The bundle as annotations: what a Deployment tells of itself if all status is lost."""
+        return {DIGEST: self.digest, VERSION: self.version, RUNTIME: self.runtime}
+
+    @classmethod
+    def of(cls, obj: Object) -> Bundle | None:
+        """The bundle a Deployment's annotations name, if they do."""
+        notes = obj["metadata"].get("annotations", {})
+        if not all(notes.get(key) for key in (DIGEST, VERSION, RUNTIME)):
+            return None
+        return cls(notes[DIGEST], notes[VERSION], notes[RUNTIME])
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A bundle with the pod template that runs it, under the name both give it."""
+
+    name: str
+    bundle: Bundle
+    template: Object
+
+
+def revision(mdep: ModelDeployment, bundle: Bundle, platform: Platform) -> Revision:
+    """The revision that this spec makes of a bundle."""
+    name = mdep.metadata["name"]
+    spec = _pod(mdep, bundle, platform)
+    notes = {**mdep.spec.pod_annotations, **bundle.annotations()}
+    digest = metadata.fingerprint([notes, spec])
+    labels = revision_labels(name, digest)
+    if "topologySpreadConstraints" not in spec:
+        spec = {**spec, "topologySpreadConstraints": [_spread(selector(name, digest))]}
+    return Revision(digest, bundle, {"metadata": {"labels": labels, "annotations": notes}, "spec": spec})
+
+
+def selector(name: str, revision_name: str) -> dict[str, str]:
+    """The labels that select one revision's pods; immutable in a Deployment, so nothing else belongs here."""
+    return {metadata.DEPLOYMENT: name, metadata.REVISION: revision_name}
+
+
+def revision_labels(name: str, revision_name: str) -> dict[str, str]:
+    """The labels of everything that belongs to one revision."""
+    return metadata.labels("server", name, **selector(name, revision_name))
+
+
+def _pod(mdep: ModelDeployment, bundle: Bundle, platform: Platform) -> dict[str, Any]:
+    spec = mdep.spec
+    image = platform.server_image if bundle.runtime == "onnx" else platform.toolbox_image
+    pod: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": POD_SECURITY,
+        "terminationGracePeriodSeconds": DRAIN_SECONDS + 25,
+        "initContainers": [_fetch(bundle, image, platform)],
+        "containers": [_server(mdep, bundle, image, platform)],
+        "volumes": [{"name": "bundle", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
+    }
+    given = spec.model_dump(
+        by_alias=True,
+        exclude_none=True,
+        include={"node_selector", "tolerations", "affinity", "topology_spread_constraints"},
+    )
+    if spec.service_account_name:
+        given["serviceAccountName"] = spec.service_account_name
+    return {**pod, **given}
+
+
+def _fetch(bundle: Bundle, image: str, platform: Platform) -> dict[str, Any]:
+    container: dict[str, Any] = {
+        "name": "fetch",
+        "image": image,
+        "imagePullPolicy": platform.pull_policy,
+        "command": ["python", "-m", "trimtab_serving.fetch"],
+        "env": environment(
+            TRIMTAB_STORE=platform.store_uri,
+            TRIMTAB_DIGEST=bundle.digest,
+            TRIMTAB_BUNDLE_DIR=BUNDLE,
+        ),
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+        "securityContext": CONTAINER_SECURITY,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": "bundle", "mountPath": "/trimtab"},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the only other writable path
+        ],
+    }
+    secrets = secret_environment(platform.job_secret_name)
+    return {**container, "envFrom": secrets} if secrets else container
+
+
+def _server(mdep: ModelDeployment, bundle: Bundle, image: str, platform: Platform) -> dict[str, Any]:
+    own = environment(
+        TRIMTAB_MODEL_NAME=mdep.metadata["name"],
+        TRIMTAB_MODEL_VERSION=bundle.version,
+        TRIMTAB_DIGEST=bundle.digest,
+        TRIMTAB_BUNDLE_DIR=BUNDLE,
+        TRIMTAB_PORT=str(PORT),
+        TRIMTAB_DRAIN_SECONDS=str(DRAIN_SECONDS),
+    )
+    return {
+        "name": "server",
+        "image": image,
+        "imagePullPolicy": platform.pull_policy,
+        "command": ["python", "-m", "trimtab_serving"],
+        "env": own + [item.dump() for item in mdep.spec.env],
+        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "resources": mdep.spec.resources.dump(),
+        "securityContext": CONTAINER_SECURITY,
+        "startupProbe": _probe("/v2/health/ready", period=1, failures=START_SECONDS),
+        "readinessProbe": _probe("/v2/health/ready", period=2, failures=2),
+        "livenessProbe": _probe("/v2/health/live", period=10, failures=3),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": "bundle", "mountPath": "/trimtab", "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+        ],
+    }
+
+
+def _probe(path: str, period: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": "http", "scheme": "HTTP"},
+        "periodSeconds": period,
+        "timeoutSeconds": 2,
+        "failureThreshold": failures,
+    }
+
+
+def _spread(labels: dict[str, str]) -> dict[str, Any]:
+    return {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": labels},
+    }

@@ -1,0 +1,85 @@
+"""kopf as the watch engine, and nothing more: the only module that imports it.
+
+Its list-and-watch loop with bookmarks, inactivity timeouts, 410 re-lists and re-authentication is excellent; its
+handlers are edge-triggered, its writes land on users' objects, and its peering pauses both of two equals. So events
+only mark keys as worth a look: nothing here can fail, block or write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import kopf
+from kubernetes.aio.client import Configuration
+
+from trimtab.core.metadata import SELECTOR
+from trimtab.core.objects import GROUP, Object, Ref, Resource
+
+Absorb = Callable[[Object, bool], Iterable[Ref]]
+
+
+def settings(resources: Sequence[Resource]) -> kopf.OperatorSettings:
+    """kopf's settings: no events of its own, no writes, and only our own children from the server."""
+    chosen = kopf.OperatorSettings()
+    chosen.posting.enabled = False
+    chosen.peering.standalone = True
+    chosen.scanning.disabled = True
+    chosen.networking.error_backoffs = (0.5, 1, 2)
+    # An object's worker lives this long after its last event: long enough to keep order, short enough to free memory.
+    chosen.queueing.idle_timeout = 0.5
+    for resource in resources:
+        if resource.group != GROUP:
+            chosen.watching.label_selectors[resource.group, resource.version, resource.plural] = SELECTOR
+    return chosen
+
+
+def registry(resources: Sequence[Resource], absorb: Absorb, login: Callable[[], kopf.ConnectionInfo]) -> Any:
+    """Handlers that pass every event on and let the queue hear of it."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=handlers)
+    def authenticate(**_: Any) -> kopf.ConnectionInfo:
+        return login()
+
+    async def on_event(event: Any, **_: Any) -> None:
+        absorb(dict(event["object"]), event["type"] == "DELETED")
+
+    for resource in resources:
+        kopf.on.event(resource.group, resource.version, resource.plural, registry=handlers)(on_event)
+    return handlers
+
+
+def connection(configuration: Configuration) -> kopf.ConnectionInfo:
+    """kopf's credentials from the same configuration the client uses, so both speak to one server as one user."""
+    if configuration.refresh_api_key_hook is not None:
+        configuration.refresh_api_key_hook(configuration)
+    scheme, _, token = configuration.api_key.get("BearerToken", "").partition(" ")
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        insecure=not configuration.verify_ssl,
+        scheme=scheme.capitalize() or None,
+        token=token or None,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+    )
+
+
+async def watch(
+    resources: Sequence[Resource],
+    namespaces: Sequence[str],
+    absorb: Absorb,
+    login: Callable[[], kopf.ConnectionInfo],
+    stop: asyncio.Event,
+) -> None:
+    """Watch until told to stop. Tasks made after this begins would be cancelled as "hung" by kopf at its end."""
+    await kopf.operator(
+        registry=registry(resources, absorb, login),
+        settings=settings(resources),
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        standalone=True,
+        stop_flag=stop,
+    )

@@ -1,0 +1,168 @@
+"""One pass over one object: look, judge, act. The only place where plans become requests.
+
+    get ──► parse ──► observe ──► plan ──► apply children ──► delete extras ──► write status ──► tell
+
+Children come before status, so a status never claims what was not done. A request that fails for good overrules the
+planned verdict with the server's own words; one that may succeed later ends the pass, and the queue tries again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pydantic import ValidationError
+
+from trimtab.core import conditions, divergence, metadata
+from trimtab.core.objects import Object, Ref, Resource, controller_of, ref_of
+from trimtab.core.plan import Plan
+from trimtab.core.platform import Platform
+from trimtab.kinds import Kind, Ports
+from trimtab.runtime import events
+from trimtab.runtime.cluster import ApiError, Cluster
+from trimtab.runtime.metrics import Metrics
+from trimtab.runtime.store import Store
+
+log = logging.getLogger(__name__)
+PAUSE = conditions.Condition(
+    "Ready", "Unknown", "Paused", f"nothing is changed while the annotation {metadata.PAUSED} is true"
+)
+
+
+class Refused(Exception):  # noqa: N818 - it carries a verdict
+    """A request failed in a way that waiting alone does not mend."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Shell:
+    """What all kinds share: memory, the API server, the outside world, a clock."""
+
+    store: Store
+    cluster: Cluster
+    platform: Platform
+    ports: Ports
+    metrics: Metrics
+    enqueue: Callable[[Iterable[Ref]], None]
+    now: Callable[[], datetime]
+    instance: str
+
+
+class Reconciler:
+    """Passes over the objects of one kind."""
+
+    def __init__(self, kind: Kind, shell: Shell) -> None:
+        self._kind = kind
+        self._shell = shell
+        self._children = {resource.kind: resource for resource in kind.children}
+
+    async def reconcile(self, ref: Ref) -> timedelta | None:
+        """One pass; when to come again without being told. Refused and ApiError mean: try again later."""
+        obj = self._shell.store.get(ref)
+        if obj is None or "deletionTimestamp" in obj["metadata"]:
+            return None
+        if obj["metadata"].get("annotations", {}).get(metadata.PAUSED) == "true":
+            await self._write_status(obj, self._verdict(obj, [PAUSE]))
+            return None
+        try:
+            parsed = self._kind.parse(obj)
+        except ValidationError as error:
+            await self._write_status(obj, self._verdict(obj, conditions.failing("InvalidSpec", _sentence(error))))
+            return None
+        seen = await self._kind.observe(parsed, self._shell.store, self._shell.platform, self._shell.ports)
+        plan = self._kind.plan(parsed, seen, self._shell.now())
+        await self._execute(obj, plan)
+        return plan.requeue_after
+
+    async def _execute(self, obj: Object, plan: Plan) -> None:
+        try:
+            for child in plan.apply:
+                await self._apply(obj, child)
+            await self._prune(obj, plan)
+        except Refused as refusal:
+            status = self._overruled(obj, plan.status, refusal)
+            await self._write_status(obj, status)
+            raise
+        await self._write_status(obj, plan.status)
+
+    async def _apply(self, obj: Object, child: Object) -> None:
+        held = self._shell.store.get(ref_of(child))
+        if not divergence.needs_apply(child, held):
+            return
+        if held is not None and not _owns(obj, held):
+            raise Refused("NameTaken", _taken(child))
+        # Without force, taking a stranger's object for ours ends in a conflict instead of in its ruin.
+        resource = self._children[child["kind"]]
+        try:
+            applied = await self._shell.cluster.apply(resource, child, force=held is not None)
+        except ApiError as error:
+            applied = await self._second_try(obj, resource, child, error)
+        changed = held is None or applied["metadata"]["resourceVersion"] != held["metadata"]["resourceVersion"]
+        self._shell.metrics.children_applied.labels(child["kind"], str(changed).lower()).inc()
+        self._shell.enqueue(self._shell.store.absorb(applied))
+
+    async def _second_try(self, obj: Object, resource: Resource, child: Object, error: ApiError) -> Object:
+        """A conflict over an object that memory does not hold: ours without its label, or a stranger's?"""
+        if error.transient:
+            raise error
+        if not error.conflict:
+            raise Refused(_reason(error), f"{child['kind']} {child['metadata']['name']}: {error}") from error
+        live = await self._shell.cluster.get(resource, child["metadata"]["namespace"], child["metadata"]["name"])
+        if not _owns(obj, live):
+            raise Refused("NameTaken", _taken(child)) from error
+        return await self._shell.cluster.apply(resource, child, force=True)
+
+    async def _prune(self, obj: Object, plan: Plan) -> None:
+        wanted = {ref_of(child) for child in plan.apply} | plan.keep
+        for child in self._shell.store.children(obj["metadata"]["uid"]):
+            if ref_of(child) not in wanted and "deletionTimestamp" not in child["metadata"]:
+                log.info("deleting a child that is no longer wanted", extra={"child": str(ref_of(child))})
+                await self._shell.cluster.delete(self._children[child["kind"]], child)
+
+    async def _write_status(self, obj: Object, status: Object) -> None:
+        if status == obj.get("status"):
+            return
+        written = await self._shell.cluster.apply_status(self._kind.resource, obj, status)
+        self._shell.enqueue(self._shell.store.absorb(written))
+        for event in conditions.transition(_conditions(obj), status["conditions"]):
+            log.info(event.note, extra={"event": event.reason})
+            await events.emit(self._shell.cluster, obj, event, self._shell.instance)
+
+    def _verdict(self, obj: Object, wanted: Iterable[conditions.Condition]) -> Object:
+        """The status as it is, with another overall verdict."""
+        status = {**obj.get("status", {}), "observedGeneration": obj["metadata"]["generation"]}
+        return conditions.overruled(status, wanted, _conditions(obj), self._shell.now())
+
+    def _overruled(self, obj: Object, status: Object, refusal: Refused) -> Object:
+        wanted = conditions.failing(refusal.reason, str(refusal))
+        return conditions.overruled(status, wanted, _conditions(obj), self._shell.now())
+
+
+def _conditions(obj: Object) -> list[Object]:
+    found: list[Object] = obj.get("status", {}).get("conditions", [])
+    return found
+
+
+def _owns(obj: Object, child: Object) -> bool:
+    owner = controller_of(child)
+    return owner is not None and owner["uid"] == obj["metadata"]["uid"]
+
+
+def _taken(child: Object) -> str:
+    return (
+        f"there already is a {child['kind']} {child['metadata']['name']} that does not belong to this resource; "
+        "delete it or choose another name"
+    )
+
+
+def _reason(error: ApiError) -> str:
+    return "QuotaExceeded" if "exceeded quota" in str(error) else "ApplyFailed"
+
+
+def _sentence(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

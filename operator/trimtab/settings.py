@@ -1,0 +1,81 @@
+"""Environment → one frozen Settings. Everything that can be set is here, with its bounds and its default."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trimtab.core.platform import Platform
+
+PREFIX = "TRIMTAB_"
+
+
+class Settings(BaseModel):
+    """What the chart decides for the operator."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    server_image: Annotated[str, Field(min_length=1)]
+    """The slim model server."""
+    toolbox_image: Annotated[str, Field(min_length=1)]
+    """The image of import Jobs and of the Python runtime."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    """For all pods the operator creates."""
+    store_uri: Annotated[str, Field(pattern=r"^(https?|s3|gs|az|file)://")]
+    """Where bundles are kept."""
+    mlflow_tracking_uri: Annotated[str, Field(pattern=r"^(https?://.*)?$")] = ""
+    """The registry behind models:/ references; empty means there is none."""
+    job_secret_name: str = ""
+    """A Secret in each user's namespace that gives Jobs and fetch containers their credentials."""
+    watch_namespaces: tuple[str, ...] = ()
+    """Empty means all."""
+    max_concurrent_reconciles: Annotated[int, Field(ge=1, le=100)] = 10
+    """Workers per kind."""
+    resync_seconds: Annotated[float, Field(ge=1)] = 600
+    """How often the picture of the cluster is compared with the cluster."""
+    lease_duration_seconds: Annotated[float, Field(ge=1)] = 15
+    """How long a silent leader is believed in."""
+    lease_renew_seconds: Annotated[float, Field(ge=0.5)] = 10
+    """How long a leader that cannot renew goes on writing."""
+    lease_retry_seconds: Annotated[float, Field(ge=0.1)] = 2
+    """How often the lease is looked at."""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 8080
+    """Health and metrics."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """How much is logged."""
+    log_format: Literal["json", "text"] = "json"
+    """For machines or for people."""
+    pod_name: str = "local"
+    """The lease holder's name."""
+    pod_namespace: str = "default"
+    """Where the lease is."""
+
+    def platform(self) -> Platform:
+        """The part that children are built from."""
+        return Platform(
+            server_image=self.server_image,
+            toolbox_image=self.toolbox_image,
+            store_uri=self.store_uri,
+            tracking_uri=self.mlflow_tracking_uri,
+            pull_policy=self.image_pull_policy,
+            job_secret_name=self.job_secret_name,
+        )
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings; ValueError names each variable that is wrong and why."""
+    given: dict[str, Any] = {}
+    for name in Settings.model_fields:
+        variable = name.upper() if name.startswith("pod_") else PREFIX + name.upper()
+        if environ.get(variable):
+            given[name] = environ[variable]
+    if "watch_namespaces" in given:
+        given["watch_namespaces"] = tuple(n.strip() for n in given["watch_namespaces"].split(",") if n.strip())
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        lines = (f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        raise ValueError("the environment is not usable: " + "; ".join(lines)) from None
