@@ -49,11 +49,7 @@ def _pod(pod: Spec) -> Iterator[str]:
 
 
 def _container(container: Spec, pod: Spec) -> Iterator[str]:
-    own, shared = container.get("securityContext", {}), pod.get("securityContext", {})
-
-    def effective(field: str) -> Any:
-        return own.get(field, shared.get(field))
-
+    own = container.get("securityContext", {})
     if own.get("privileged"):
         yield "privileged"
     if own.get("allowPrivilegeEscalation") is not False:
@@ -62,18 +58,23 @@ def _container(container: Spec, pod: Spec) -> Iterator[str]:
         yield "the root file system can be written"
     if own.get("procMount", "Default") != "Default":
         yield "procMount is not Default"
-    yield from _capabilities(own.get("capabilities", {}))
-    if effective("runAsNonRoot") is not True:
-        yield "runAsNonRoot is not true"
-    if not isinstance(effective("runAsUser"), int) or effective("runAsUser") == 0:
-        yield f"runAsUser is {effective('runAsUser')}, not a number above 0"
-    if (effective("seccompProfile") or {}).get("type") not in CONFINED:
-        yield "there is no seccomp profile"
-    if (effective("appArmorProfile") or {"type": "RuntimeDefault"}).get("type") not in CONFINED:
-        yield "AppArmor is off"
     if any(port.get("hostPort") for port in container.get("ports", [])):
         yield "a hostPort is used"
+    yield from _capabilities(own.get("capabilities", {}))
+    yield from _confinement({**pod.get("securityContext", {}), **own})
     yield from _resources(container.get("resources", {}))
+
+
+def _confinement(context: Spec) -> Iterator[str]:
+    """What a container may set itself or have from its pod."""
+    if context.get("runAsNonRoot") is not True:
+        yield "runAsNonRoot is not true"
+    if not isinstance(context.get("runAsUser"), int) or context["runAsUser"] == 0:
+        yield f"runAsUser is {context.get('runAsUser')}, not a number above 0"
+    if (context.get("seccompProfile") or {}).get("type") not in CONFINED:
+        yield "there is no seccomp profile"
+    if (context.get("appArmorProfile") or {"type": "RuntimeDefault"}).get("type") not in CONFINED:
+        yield "AppArmor is off"
 
 
 def _capabilities(capabilities: Spec) -> Iterator[str]:

@@ -108,7 +108,7 @@ def test_every_kind_has_a_script_and_no_other() -> None:
 def test_the_evaluator_is_as_bare_as_argo_cd(monkeypatch: pytest.MonkeyPatch) -> None:
     for script in ('return {status = string.upper("x")}', 'return {status = ("x"):upper()}', "return os.time()"):
         monkeypatch.setattr(argocd, "scripts", lambda script=script: {"trimtab.dev/MLModel": script})
-        with pytest.raises(Exception, match="attempt to (index|call)"):
+        with pytest.raises(Exception, match=r"attempt to (index|call)"):
             health(obj("MLModel", [READY]))
 
 
