@@ -18,6 +18,7 @@ from trimtab_serving.outcome import Failure, Reason
 
 MAX_FILES = 10_000
 MAX_BYTES = 16 << 30
+MAX_NAME_BYTES = 255
 _COPY_BYTES = 1 << 20
 
 
@@ -143,6 +144,8 @@ def _safe_name(member: tarfile.TarInfo) -> PurePosixPath:
         problem = "leads out of the directory"
     elif "\0" in member.name or "\\" in member.name or (member.isreg() and not path.name):
         problem = "is not a plain relative name"
+    elif any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in path.parts):
+        problem = "has a name too long for a file system"
     else:
         return path
     message = f"the archive's member {member.name[:200]!r} {problem}; it may hold regular, relative files only"

@@ -53,6 +53,13 @@ class OnnxRuntime:
                         f"{ONNX_FILE} has {types.get(tensor.name, 'no such ' + side)}; import the model again"
                     )
                     raise Failure(Reason.BUNDLE_INVALID, message)
+        known = {tensor.name for tensor in info.inputs}
+        for node in self._session.get_inputs():
+            if node.name not in known:
+                message = (
+                    f"bundle.json declares no input {node.name!r}, but {ONNX_FILE} needs it; import the model again"
+                )
+                raise Failure(Reason.BUNDLE_INVALID, message)
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         """Predict; ModelRefused for what ONNX Runtime calls an invalid argument."""

@@ -91,6 +91,7 @@ def archive(*members: tarfile.TarInfo) -> io.BytesIO:
         [member("file"), member("file/below")],
         [member("sparse", **{"GNU.sparse.map": "0,0", "GNU.sparse.size": "9999"})],
         [member(".")],
+        [member("é" * 128)],
     ],
 )
 def test_unsafe_archives_are_refused(tmp_path: Path, members: list[tarfile.TarInfo]) -> None:

@@ -68,16 +68,21 @@ def test_numbers_and_strings(bundle: Path) -> None:
 
 
 def test_a_refused_argument_is_told_from_a_fault(bundle: Path) -> None:
-    with pytest.raises(ModelRefused):
-        OnnxRuntime(info(), bundle).run({"x": np.zeros((1, 3), np.float32)}, ["sum"])
+    runtime = OnnxRuntime(info(), bundle)
+    with pytest.raises(ModelRefused, match="Got invalid dimensions for input: x"):
+        runtime.run({"x": np.zeros((1, 3), np.float32), "city": np.array(["Ulm"], object)}, ["sum"])
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (
-            {"inputs": (Tensor("x", "FP64", (-1, 2)),)},
+            {"inputs": (Tensor("x", "FP64", (-1, 2)), INPUTS[1])},
             "bundle.json declares the input 'x' as FP64, model.onnx has FP32; import the model again",
+        ),
+        (
+            {"inputs": INPUTS[:1]},
+            "bundle.json declares no input 'city', but model.onnx needs it; import the model again",
         ),
         (
             {"outputs": (Tensor("score", "FP32", (-1,)),)},

@@ -33,11 +33,15 @@ def one(**change: Any) -> bytes:
     return json.dumps({"inputs": [{key: value for key, value in tensor.items() if value is not ...}]}).encode()
 
 
+def take(body: bytes, model: Signature) -> None:
+    request = decode_request(body)
+    model.selected(request.outputs)
+    model.arrays(request)
+
+
 def fault(body: bytes, model: Signature = MATRIX) -> str:
     with pytest.raises(RequestError) as error:
-        request = decode_request(body)
-        model.selected(request.outputs)
-        model.arrays(request)
+        take(body, model)
     assert error.value.status == 400
     return error.value.message
 
