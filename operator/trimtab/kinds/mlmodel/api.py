@@ -10,6 +10,7 @@ from trimtab.core.api import (
     DIGEST_OR_EMPTY,
     DNS_LABEL,
     NAME_LIMIT,
+    NAME_OR_EMPTY,
     ApiModel,
     Conditions,
     Digest,
@@ -17,6 +18,7 @@ from trimtab.core.api import (
     Short,
     TensorStatus,
     Text,
+    matching,
     rule,
     rules,
 )
@@ -24,7 +26,7 @@ from trimtab.core.objects import Object
 from trimtab.core.schema import Column, Definition, Names
 
 MLFLOW_URI = r"^models:/[^/@?#]+(@[^/@?#]+|/[0-9]+|/latest)$"
-HTTPS_URI = r"^https?://[^/?#]+/[^?#]+.*$"
+HTTPS_URI = r"^https?://[^\s/?#@]+/[^\s?#]+([?]\S*)?$"
 
 
 class Source(ApiModel):
@@ -34,10 +36,6 @@ class Source(ApiModel):
         **ApiModel.model_config,
         "json_schema_extra": rules(
             rule(
-                f"self.uri.matches(r'{MLFLOW_URI}') || self.uri.matches(r'{HTTPS_URI}')",
-                "source.uri must be models:/NAME@ALIAS, models:/NAME/VERSION, models:/NAME/latest or https://HOST/PATH",
-            ),
-            rule(
                 "!has(self.digest) || self.digest == '' || !self.uri.startsWith('models:/')",
                 "source.digest pins the bytes of an https:// file; pin a registry model by its version instead, "
                 "as in models:/NAME/3",
@@ -45,12 +43,34 @@ class Source(ApiModel):
         ),
     }
 
-    uri: Annotated[str, Field(min_length=1, max_length=1024)]
+    uri: Annotated[
+        str,
+        matching(
+            f"{MLFLOW_URI}|{HTTPS_URI}",
+            "source.uri must be models:/NAME@ALIAS, models:/NAME/VERSION, models:/NAME/latest or https://HOST/PATH, "
+            "without user, password or fragment",
+            max_length=1024,
+        ),
+    ]
     """models:/NAME@ALIAS, models:/NAME/VERSION or models:/NAME/latest in MLflow's registry, or https://HOST/PATH to
     one file. An alias and `latest` are looked at every `pollSeconds`; all other references count as immutable."""
-    digest: Annotated[str, Field(max_length=71, pattern=DIGEST_OR_EMPTY)] = ""
+    digest: Annotated[
+        str,
+        matching(
+            DIGEST_OR_EMPTY,
+            "source.digest must be sha256: and the 64 digits, in lower case, that `sha256sum FILE` prints",
+            max_length=128,
+        ),
+    ] = ""
     """sha256:… that the file behind an https:// address must have."""
-    credentials_secret_name: Annotated[str, Field(max_length=253)] = ""
+    credentials_secret_name: Annotated[
+        str,
+        matching(
+            NAME_OR_EMPTY,
+            "source.credentialsSecretName must be the name of a Secret: a-z, 0-9, '-' and '.'",
+            max_length=253,
+        ),
+    ] = ""
     """A Secret in this namespace whose keys become environment variables of the import Job, and of nothing else."""
     poll_seconds: Annotated[int, Field(ge=5, le=86_400)] = 30
     """How often an alias or `latest` is looked at."""

@@ -9,21 +9,56 @@ from pydantic import Field
 from trimtab.core.api import (
     DIGEST_OR_EMPTY,
     DNS_LABEL,
+    LABEL_VALUE,
     NAME_LIMIT,
+    NAME_OR_EMPTY,
     ApiModel,
     Conditions,
     Digest,
     Short,
+    matching,
     rule,
     rules,
 )
 from trimtab.core.objects import Object
 from trimtab.core.schema import Column, Definition, Names
 
-QUANTITY = r"^([0-9]+([.][0-9]+)?)([numkMGTPE]|[KMGTPE]i)?$"
+QUANTITY = r"^[0-9]+([.][0-9]+)?([numkMGTPE]|[KMGTPE]i)?$"
 Quantity = Annotated[
     str | int,
-    Field(json_schema_extra={"x-kubernetes-int-or-string": True, "pattern": QUANTITY}),
+    Field(
+        json_schema_extra={
+            "x-kubernetes-int-or-string": True,
+            "maxLength": 32,
+            **rules(
+                rule(
+                    f"type(self) == string ? self.matches(r'{QUANTITY}') : int(self) >= 0",
+                    "a quantity is a number with or without a unit, as in 500m, 2, 256Mi or 1Gi",
+                )
+            ),
+        }
+    ),
+]
+ResourceList = Annotated[
+    dict[str, Quantity],
+    Field(
+        max_length=16,
+        json_schema_extra=rules(
+            rule(
+                "self.all(k, k in ['cpu', 'memory', 'ephemeral-storage'] || k.startsWith('hugepages-') || k.contains('/'))",
+                "the resources of a container are cpu, memory, ephemeral-storage, hugepages-SIZE, and extended ones "
+                "such as nvidia.com/gpu",
+            )
+        ),
+    ),
+]
+LabelValue = Annotated[
+    str,
+    matching(
+        LABEL_VALUE,
+        "a label's value has at most 63 letters, digits, '-', '_' and '.', and starts and ends with a letter or digit",
+        max_length=63,
+    ),
 ]
 OpenObject = dict[str, Any]
 
@@ -31,9 +66,23 @@ OpenObject = dict[str, Any]
 class ModelReference(ApiModel):
     """Which model, and whether to follow it."""
 
-    name: Annotated[str, Field(min_length=1, max_length=NAME_LIMIT)]
+    name: Annotated[
+        str,
+        matching(
+            DNS_LABEL,
+            "model.name must be the name of an MLModel: a-z, 0-9 and '-', and a letter first",
+            max_length=NAME_LIMIT,
+        ),
+    ]
     """An MLModel in this namespace."""
-    revision: Annotated[str, Field(max_length=71, pattern=DIGEST_OR_EMPTY)] = ""
+    revision: Annotated[
+        str,
+        matching(
+            DIGEST_OR_EMPTY,
+            "model.revision must be empty or a digest from the MLModel's status.revisions, sha256: and 64 digits",
+            max_length=128,
+        ),
+    ] = ""
     """A digest from the MLModel's status.revisions to stay at; empty follows its status.current. Pinning an older
     revision is how one rolls back."""
 
@@ -65,7 +114,7 @@ class ScalingRules(ApiModel):
     """How far to look back for a more careful answer."""
     select_policy: Literal["Max", "Min", "Disabled"] | None = None
     """Which of the policies counts."""
-    policies: Annotated[list[ScalingPolicy], Field(max_length=8)] | None = None
+    policies: Annotated[list[ScalingPolicy], Field(min_length=1, max_length=8)] | None = None
     """Limits on the speed."""
 
 
@@ -84,7 +133,10 @@ class Autoscaling(ApiModel):
     model_config = {
         **ApiModel.model_config,
         "json_schema_extra": rules(
-            rule("self.minReplicas <= self.maxReplicas", "autoscaling.minReplicas must not exceed maxReplicas"),
+            rule(
+                "self.minReplicas <= self.maxReplicas",
+                "autoscaling.minReplicas must not exceed maxReplicas; raise the one or lower the other",
+            ),
         ),
     }
 
@@ -92,7 +144,14 @@ class Autoscaling(ApiModel):
     """The least number of pods. Zero would need something to hold requests meanwhile, and is not offered."""
     max_replicas: Annotated[int, Field(ge=1, le=1_000)]
     """The greatest number of pods."""
-    metrics: Annotated[list[Metric], Field(min_length=1, max_length=2)] = [Metric(type="CPU", target_percent=70)]
+    metrics: Annotated[
+        list[Metric],
+        Field(
+            min_length=1,
+            max_length=2,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        ),
+    ] = [Metric(type="CPU", target_percent=70)]
     """What to watch; the metric that asks for the most pods decides."""
     behavior: Behavior | None = None
     """How fast to act."""
@@ -101,14 +160,43 @@ class Autoscaling(ApiModel):
 class Resources(ApiModel):
     """What a pod may use."""
 
-    requests: Annotated[dict[str, Quantity], Field(max_length=16)] = {"cpu": "100m", "memory": "256Mi"}
+    model_config = {
+        **ApiModel.model_config,
+        "json_schema_extra": rules(
+            rule(
+                "self.requests.all(k, !(k in self.limits) || "
+                "quantity(string(self.requests[k])).compareTo(quantity(string(self.limits[k]))) <= 0)",
+                "resources.requests must not exceed resources.limits, whose default is 1Gi of memory; raise the limit",
+            ),
+        ),
+    }
+
+    requests: ResourceList = {"cpu": "100m", "memory": "256Mi"}
     """What the scheduler sets aside."""
-    limits: Annotated[dict[str, Quantity], Field(max_length=16)] = {"memory": "1Gi"}
+    limits: ResourceList = {"memory": "1Gi"}
     """What the pod may not exceed."""
 
 
 class Toleration(ApiModel):
     """A taint the pods bear."""
+
+    model_config = {
+        **ApiModel.model_config,
+        "json_schema_extra": rules(
+            rule(
+                "!has(self.operator) || self.operator != 'Exists' || !has(self.value) || self.value == ''",
+                "tolerations: operator Exists takes no value; leave value out, or use Equal",
+            ),
+            rule(
+                "(has(self.key) && self.key != '') || (has(self.operator) && self.operator == 'Exists')",
+                "tolerations: without a key, which bears every taint, operator must be Exists",
+            ),
+            rule(
+                "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+                "tolerations: tolerationSeconds needs effect NoExecute",
+            ),
+        ),
+    }
 
     key: Annotated[str, Field(max_length=317)] | None = None
     """The taint's key."""
@@ -122,10 +210,28 @@ class Toleration(ApiModel):
     """How long to bear NoExecute."""
 
 
+class Affinity(ApiModel):
+    """Which nodes the pods prefer or need, and next to which other pods."""
+
+    node_affinity: OpenObject | None = None
+    """Kubernetes' nodeAffinity, passed on as it is."""
+    pod_affinity: OpenObject | None = None
+    """Kubernetes' podAffinity, passed on as it is."""
+    pod_anti_affinity: OpenObject | None = None
+    """Kubernetes' podAntiAffinity, passed on as it is."""
+
+
 class EnvVar(ApiModel):
     """An environment variable of the model server."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")]
+    name: Annotated[
+        str,
+        matching(
+            r"^[-._a-zA-Z][-._a-zA-Z0-9]*$",
+            "a variable's name consists of letters, digits, '_', '-' and '.', and starts with no digit",
+            max_length=253,
+        ),
+    ]
     """Its name. Names that start with TRIMTAB_ are the operator's."""
     value: Annotated[str, Field(max_length=4096)] = ""
     """Its value. Secrets do not belong here."""
@@ -141,6 +247,16 @@ class Spec(ApiModel):
                 "!has(self.env) || !self.env.exists(e, e.name.startsWith('TRIMTAB_'))",
                 "env: names that start with TRIMTAB_ are set by the operator; choose another name",
             ),
+            rule(
+                "!has(self.autoscaling) || self.autoscaling.metrics.all(m, m.type.lowerAscii() in self.resources.requests "
+                "|| m.type.lowerAscii() in self.resources.limits)",
+                "autoscaling measures use in percent of what pods request: set resources.requests of cpu, or of memory, "
+                "whichever autoscaling.metrics names",
+            ),
+            rule(
+                "!has(self.podAnnotations) || self.podAnnotations.all(k, !k.startsWith('trimtab.dev/'))",
+                "podAnnotations: names that start with trimtab.dev/ are set by the operator; choose another name",
+            ),
         ),
     }
 
@@ -151,15 +267,22 @@ class Spec(ApiModel):
     """Let a HorizontalPodAutoscaler choose the number of pods."""
     resources: Resources = Resources()
     """What each pod requests and may use."""
-    node_selector: Annotated[dict[str, Short], Field(max_length=32)] | None = None
+    node_selector: Annotated[dict[str, LabelValue], Field(max_length=32)] | None = None
     """Labels a node must have."""
     tolerations: Annotated[list[Toleration], Field(max_length=32)] | None = None
     """Taints the pods bear."""
-    affinity: OpenObject | None = None
-    """Kubernetes affinity, passed on as it is."""
+    affinity: Affinity | None = None
+    """Which nodes the pods prefer or need, and next to which other pods."""
     topology_spread_constraints: Annotated[list[OpenObject], Field(max_length=8)] | None = None
     """Kubernetes topology spread constraints, passed on as they are; spread over nodes where none are given."""
-    service_account_name: Annotated[str, Field(max_length=253)] = ""
+    service_account_name: Annotated[
+        str,
+        matching(
+            NAME_OR_EMPTY,
+            "serviceAccountName must be the name of a ServiceAccount: a-z, 0-9, '-' and '.'",
+            max_length=253,
+        ),
+    ] = ""
     """The pods' ServiceAccount. Its token is not mounted."""
     env: Annotated[
         list[EnvVar],

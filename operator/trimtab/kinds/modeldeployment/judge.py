@@ -20,7 +20,8 @@ def judge(mdep: ModelDeployment, seen: Observed, target: Target, state: Rollout)
     yield _available(seen, state)
     serves = _serves(mdep, seen, state)
     if target.bundle is None:
-        yield from conditions.failing(target.resolved.reason, target.resolved.message + serves)
+        verdict = conditions.progressing if target.pending else conditions.failing
+        yield from verdict(target.resolved.reason, target.resolved.message + serves)
     elif state.moving and state.target:
         yield from _newcomer(mdep, seen, state, serves)
     else:

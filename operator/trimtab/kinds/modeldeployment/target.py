@@ -14,10 +14,14 @@ from trimtab.kinds.modeldeployment.template import Bundle
 
 @dataclass(frozen=True)
 class Target:
-    """The bundle to serve, if it can be told, and the condition that says so."""
+    """The bundle to serve, if it can be told, and the condition that says so.
+
+    `pending` is True when waiting is the right thing to do: the model itself is still on its way.
+    """
 
     bundle: Bundle | None
     resolved: Condition
+    pending: bool = False
 
 
 def target(mdep: ModelDeployment, model: Object | None) -> Target:
@@ -29,7 +33,8 @@ def target(mdep: ModelDeployment, model: Object | None) -> Target:
     wanted = mdep.spec.model.revision or status.get("current", "")
     if not wanted:
         why = condition(model, "Ready").get("message", "it was not looked at yet")
-        return _unresolved("ModelNotReady", f"MLModel {name} has no current revision: {why}")
+        pending = condition(model, "Stalled").get("status") != "True"
+        return _unresolved("ModelNotReady", f"MLModel {name} has no current revision yet: {why}", pending)
     entry = next((r for r in status.get("revisions", ()) if r["digest"] == wanted), None)
     if entry is None:
         return _unresolved("RevisionNotFound", _missing(name, wanted, status))
@@ -40,8 +45,8 @@ def target(mdep: ModelDeployment, model: Object | None) -> Target:
     return Target(bundle, Condition("ModelResolved", "True", "RevisionFound", message))
 
 
-def _unresolved(reason: str, message: str) -> Target:
-    return Target(None, Condition("ModelResolved", "False", reason, message))
+def _unresolved(reason: str, message: str, pending: bool = False) -> Target:
+    return Target(None, Condition("ModelResolved", "False", reason, message), pending)
 
 
 def _missing(name: str, wanted: str, status: Mapping[str, Any]) -> str:
