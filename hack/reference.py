@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
 
 def page(package: str, definition: Definition, examples: Path) -> str:
-    """The page in Markdown; the example is the first document of that kind below `examples`."""
+    """The page in Markdown; its examples are read from the folder `examples`."""
     root = crd(definition)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     names = definition.names
     parts = [
@@ -112,13 +112,24 @@ def _text(node: Schema) -> str:
 
 
 def _example(kind: str, folder: Path) -> tuple[str, ...]:
-    for path in sorted(folder.glob("**/*.yaml")):
-        for text in path.read_text().split("\n---\n"):
-            document = yaml.safe_load(text)
-            if isinstance(document, dict) and document.get("kind") == kind:
-                body = text.removeprefix("---\n").strip()
-                return "## Example", f"From `examples/{path.relative_to(folder)}`:\n\n```yaml\n{body}\n```"
-    return ()
+    """The quickstart's object of this kind in full, and where there are more."""
+    found = {path: text for path in sorted(folder.glob("**/*.yaml")) if (text := _document(path, kind))}
+    if not found:
+        return ()
+    first = min(found, key=lambda path: (path.parent.name != "quickstart", path))
+    parts = ["## Example", f"```yaml\n{found[first]}\n```"]
+    if more := [f"`examples/{path.relative_to(folder)}`" for path in found if path != first]:
+        parts.append(f"More: {', '.join(more)}.")
+    return tuple(parts)
+
+
+def _document(path: Path, kind: str) -> str:
+    """The first document of a kind in a file, as it is written there; empty when there is none."""
+    for text in path.read_text().split("\n---\n"):
+        document = yaml.safe_load(text)
+        if isinstance(document, dict) and document.get("kind") == kind:
+            return text.removeprefix("---\n").strip()
+    return ""
 
 
 def _bullets(items: Iterable[str]) -> str:

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 DNS_LABEL = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+NAME_OR_EMPTY = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"
+LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
 DIGEST = r"^sha256:[0-9a-f]{64}$"
 DIGEST_OR_EMPTY = r"^(sha256:[0-9a-f]{64})?$"
 
@@ -33,6 +35,31 @@ def rule(expression: str, message: str) -> dict[str, str]:
 def rules(*items: dict[str, str]) -> dict[str, Any]:
     """CEL rules as pydantic's `json_schema_extra` takes them."""
     return {"x-kubernetes-validations": list(items)}
+
+
+def matching(pattern: str, fix: str, **bounds: Any) -> Any:
+    """A text field of a given form, refused with a sentence where a pattern alone would show a bare expression."""
+    return Field(pattern=pattern, json_schema_extra=rules(rule(f"self.matches(r'{pattern}')", fix)), **bounds)
+
+
+def digest_or_empty(field: str) -> Any:
+    """A text field that holds a digest or nothing."""
+    fix = f"{field} must be empty, or sha256: and 64 hexadecimal digits in lower case"
+    return matching(DIGEST_OR_EMPTY, fix, max_length=128)
+
+
+def name_or_empty(field: str, kind: str) -> Any:
+    """A text field that names an object of another kind in the same namespace, or none."""
+    fix = f"{field} must be the name of a {kind} in this namespace: a-z, 0-9, '-' and '.'"
+    return matching(NAME_OR_EMPTY, fix, max_length=253)
+
+
+def own_name(use: str) -> dict[str, str]:
+    """The rule for the name of an object whose children are named after it; `use` says what comes of the name."""
+    return rule(
+        f"self.metadata.name.size() <= {NAME_LIMIT} && self.metadata.name.matches(r'{DNS_LABEL}')",
+        f"metadata.name must be at most {NAME_LIMIT} characters of a-z, 0-9 and '-', and start with a letter: {use}",
+    )
 
 
 class ApiModel(BaseModel):

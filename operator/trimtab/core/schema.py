@@ -46,6 +46,13 @@ class Column:
     priority: int = 0
 
 
+READY = (
+    Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+    Column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
+)
+AGE = Column("Age", ".metadata.creationTimestamp", "date")
+
+
 @dataclass(frozen=True)
 class Definition:
     """Everything a CustomResourceDefinition is made of."""

@@ -8,9 +8,6 @@ from pydantic import Field
 
 from trimtab.core.api import (
     DIGEST_OR_EMPTY,
-    DNS_LABEL,
-    NAME_LIMIT,
-    NAME_OR_EMPTY,
     ApiModel,
     Conditions,
     Digest,
@@ -18,12 +15,15 @@ from trimtab.core.api import (
     Short,
     TensorStatus,
     Text,
+    digest_or_empty,
     matching,
+    name_or_empty,
+    own_name,
     rule,
     rules,
 )
 from trimtab.core.objects import Object
-from trimtab.core.schema import Column, Definition, Names
+from trimtab.core.schema import AGE, READY, Column, Definition, Names
 
 MLFLOW_URI = r"^models:/[^/@?#]+(@[^/@?#]+|/[0-9]+|/latest)$"
 HTTPS_URI = r"^https?://[^\s/?#@]+/[^\s?#]+([?]\S*)?$"
@@ -54,23 +54,9 @@ class Source(ApiModel):
     ]
     """models:/NAME@ALIAS, models:/NAME/VERSION or models:/NAME/latest in MLflow's registry, or https://HOST/PATH to
     one file. An alias and `latest` are looked at every `pollSeconds`; all other references count as immutable."""
-    digest: Annotated[
-        str,
-        matching(
-            DIGEST_OR_EMPTY,
-            "source.digest must be sha256: and the 64 digits, in lower case, that `sha256sum FILE` prints",
-            max_length=128,
-        ),
-    ] = ""
+    digest: Annotated[str, digest_or_empty("source.digest")] = ""
     """sha256:… that the file behind an https:// address must have."""
-    credentials_secret_name: Annotated[
-        str,
-        matching(
-            NAME_OR_EMPTY,
-            "source.credentialsSecretName must be the name of a Secret: a-z, 0-9, '-' and '.'",
-            max_length=253,
-        ),
-    ] = ""
+    credentials_secret_name: Annotated[str, name_or_empty("source.credentialsSecretName", "Secret")] = ""
     """A Secret in this namespace whose keys become environment variables of the import Job, and of nothing else."""
     poll_seconds: Annotated[int, Field(ge=5, le=86_400)] = 30
     """How often an alias or `latest` is looked at."""
@@ -167,17 +153,10 @@ DEFINITION = Definition(
     columns=(
         Column("Version", ".status.version"),
         Column("Runtime", ".status.runtime"),
-        Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
-        Column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
+        *READY,
         Column("Source", ".spec.source.uri", priority=1),
         Column("Digest", ".status.current", priority=1),
-        Column("Age", ".metadata.creationTimestamp", "date"),
+        AGE,
     ),
-    rules=(
-        rule(
-            f"self.metadata.name.size() <= {NAME_LIMIT} && self.metadata.name.matches('{DNS_LABEL}')",
-            f"metadata.name must be at most {NAME_LIMIT} characters of a-z, 0-9 and '-', and start with a letter: "
-            "it becomes part of the names of Jobs",
-        ),
-    ),
+    rules=(own_name("it becomes part of the names of Jobs"),),
 )

@@ -7,60 +7,22 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from trimtab.core.api import (
-    DIGEST_OR_EMPTY,
     DNS_LABEL,
-    LABEL_VALUE,
     NAME_LIMIT,
-    NAME_OR_EMPTY,
     ApiModel,
     Conditions,
     Digest,
     Short,
+    digest_or_empty,
     matching,
+    name_or_empty,
+    own_name,
     rule,
     rules,
 )
 from trimtab.core.objects import Object
-from trimtab.core.schema import Column, Definition, Names
-
-QUANTITY = r"^[0-9]+([.][0-9]+)?([numkMGTPE]|[KMGTPE]i)?$"
-Quantity = Annotated[
-    str | int,
-    Field(
-        json_schema_extra={
-            "x-kubernetes-int-or-string": True,
-            "maxLength": 32,
-            **rules(
-                rule(
-                    f"type(self) == string ? self.matches(r'{QUANTITY}') : int(self) >= 0",
-                    "a quantity is a number with or without a unit, as in 500m, 2, 256Mi or 1Gi",
-                )
-            ),
-        }
-    ),
-]
-ResourceList = Annotated[
-    dict[str, Quantity],
-    Field(
-        max_length=16,
-        json_schema_extra=rules(
-            rule(
-                "self.all(k, k in ['cpu', 'memory', 'ephemeral-storage'] || k.startsWith('hugepages-') || k.contains('/'))",
-                "the resources of a container are cpu, memory, ephemeral-storage, hugepages-SIZE, and extended ones "
-                "such as nvidia.com/gpu",
-            )
-        ),
-    ),
-]
-LabelValue = Annotated[
-    str,
-    matching(
-        LABEL_VALUE,
-        "a label's value has at most 63 letters, digits, '-', '_' and '.', and starts and ends with a letter or digit",
-        max_length=63,
-    ),
-]
-OpenObject = dict[str, Any]
+from trimtab.core.podspec import Affinity, EnvVar, LabelValue, Resources, Toleration, TopologySpread
+from trimtab.core.schema import AGE, READY, Column, Definition, Names
 
 
 class ModelReference(ApiModel):
@@ -75,14 +37,7 @@ class ModelReference(ApiModel):
         ),
     ]
     """An MLModel in this namespace."""
-    revision: Annotated[
-        str,
-        matching(
-            DIGEST_OR_EMPTY,
-            "model.revision must be empty or a digest from the MLModel's status.revisions, sha256: and 64 digits",
-            max_length=128,
-        ),
-    ] = ""
+    revision: Annotated[str, digest_or_empty("model.revision")] = ""
     """A digest from the MLModel's status.revisions to stay at; empty follows its status.current. Pinning an older
     revision is how one rolls back."""
 
@@ -157,86 +112,6 @@ class Autoscaling(ApiModel):
     """How fast to act."""
 
 
-class Resources(ApiModel):
-    """What a pod may use."""
-
-    model_config = {
-        **ApiModel.model_config,
-        "json_schema_extra": rules(
-            rule(
-                "self.requests.all(k, !(k in self.limits) || "
-                "quantity(string(self.requests[k])).compareTo(quantity(string(self.limits[k]))) <= 0)",
-                "resources.requests must not exceed resources.limits, whose default is 1Gi of memory; raise the limit",
-            ),
-        ),
-    }
-
-    requests: ResourceList = {"cpu": "100m", "memory": "256Mi"}
-    """What the scheduler sets aside."""
-    limits: ResourceList = {"memory": "1Gi"}
-    """What the pod may not exceed."""
-
-
-class Toleration(ApiModel):
-    """A taint the pods bear."""
-
-    model_config = {
-        **ApiModel.model_config,
-        "json_schema_extra": rules(
-            rule(
-                "!has(self.operator) || self.operator != 'Exists' || !has(self.value) || self.value == ''",
-                "tolerations: operator Exists takes no value; leave value out, or use Equal",
-            ),
-            rule(
-                "(has(self.key) && self.key != '') || (has(self.operator) && self.operator == 'Exists')",
-                "tolerations: without a key, which bears every taint, operator must be Exists",
-            ),
-            rule(
-                "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
-                "tolerations: tolerationSeconds needs effect NoExecute",
-            ),
-        ),
-    }
-
-    key: Annotated[str, Field(max_length=317)] | None = None
-    """The taint's key."""
-    operator: Literal["Exists", "Equal"] | None = None
-    """How value is compared."""
-    value: Annotated[str, Field(max_length=63)] | None = None
-    """The taint's value."""
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    """The taint's effect."""
-    toleration_seconds: Annotated[int, Field(ge=0)] | None = None
-    """How long to bear NoExecute."""
-
-
-class Affinity(ApiModel):
-    """Which nodes the pods prefer or need, and next to which other pods."""
-
-    node_affinity: OpenObject | None = None
-    """Kubernetes' nodeAffinity, passed on as it is."""
-    pod_affinity: OpenObject | None = None
-    """Kubernetes' podAffinity, passed on as it is."""
-    pod_anti_affinity: OpenObject | None = None
-    """Kubernetes' podAntiAffinity, passed on as it is."""
-
-
-class EnvVar(ApiModel):
-    """An environment variable of the model server."""
-
-    name: Annotated[
-        str,
-        matching(
-            r"^[-._a-zA-Z][-._a-zA-Z0-9]*$",
-            "a variable's name consists of letters, digits, '_', '-' and '.', and starts with no digit",
-            max_length=253,
-        ),
-    ]
-    """Its name. Names that start with TRIMTAB_ are the operator's."""
-    value: Annotated[str, Field(max_length=4096)] = ""
-    """Its value. Secrets do not belong here."""
-
-
 class Spec(ApiModel):
     """What to run."""
 
@@ -248,10 +123,10 @@ class Spec(ApiModel):
                 "env: names that start with TRIMTAB_ are set by the operator; choose another name",
             ),
             rule(
-                "!has(self.autoscaling) || self.autoscaling.metrics.all(m, m.type.lowerAscii() in self.resources.requests "
-                "|| m.type.lowerAscii() in self.resources.limits)",
-                "autoscaling measures use in percent of what pods request: set resources.requests of cpu, or of memory, "
-                "whichever autoscaling.metrics names",
+                "!has(self.autoscaling) || self.autoscaling.metrics.all(m, "
+                "m.type.lowerAscii() in self.resources.requests || m.type.lowerAscii() in self.resources.limits)",
+                "autoscaling measures use in percent of what pods request: set resources.requests for each resource "
+                "that autoscaling.metrics names",
             ),
             rule(
                 "!has(self.podAnnotations) || self.podAnnotations.all(k, !k.startsWith('trimtab.dev/'))",
@@ -273,16 +148,9 @@ class Spec(ApiModel):
     """Taints the pods bear."""
     affinity: Affinity | None = None
     """Which nodes the pods prefer or need, and next to which other pods."""
-    topology_spread_constraints: Annotated[list[OpenObject], Field(max_length=8)] | None = None
-    """Kubernetes topology spread constraints, passed on as they are; spread over nodes where none are given."""
-    service_account_name: Annotated[
-        str,
-        matching(
-            NAME_OR_EMPTY,
-            "serviceAccountName must be the name of a ServiceAccount: a-z, 0-9, '-' and '.'",
-            max_length=253,
-        ),
-    ] = ""
+    topology_spread_constraints: Annotated[list[TopologySpread], Field(max_length=8)] | None = None
+    """How the pods spread; over nodes, where possible, when nothing is given."""
+    service_account_name: Annotated[str, name_or_empty("serviceAccountName", "ServiceAccount")] = ""
     """The pods' ServiceAccount. Its token is not mounted."""
     env: Annotated[
         list[EnvVar],
@@ -370,18 +238,11 @@ DEFINITION = Definition(
         Column("Version", ".status.version"),
         Column("Pods", ".status.replicas", "integer"),
         Column("Available", ".status.available", "integer"),
-        Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
-        Column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
+        *READY,
         Column("URL", ".status.url", priority=1),
-        Column("Age", ".metadata.creationTimestamp", "date"),
+        AGE,
     ),
-    rules=(
-        rule(
-            f"self.metadata.name.size() <= {NAME_LIMIT} && self.metadata.name.matches('{DNS_LABEL}')",
-            f"metadata.name must be at most {NAME_LIMIT} characters of a-z, 0-9 and '-', and start with a letter: "
-            "it becomes the name of a Service",
-        ),
-    ),
+    rules=(own_name("it becomes the name of a Service"),),
     scale={
         "specReplicasPath": ".spec.replicas",
         "statusReplicasPath": ".status.replicas",
