@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 from hack.cluster import containerd, docker, kind, local, paths, processes, teardown
 from hack.cluster.files import write_atomically
 from hack.command import Failure
-from hack.progress import say
+from hack.exclusive import exclusive
 
 Engine = Literal["kind", "processes"]
 
@@ -32,7 +29,7 @@ def require() -> Engine:
 
 def up() -> Engine:
     """Bring the cluster up, as kind if Docker can run it, otherwise as processes."""
-    with exclusive():
+    with exclusive(paths.LOCK, "the cluster"):
         engine = current() or ("kind" if docker.runs_privileged() else "processes")
         if engine == "processes":
             local.up()
@@ -44,7 +41,7 @@ def up() -> Engine:
 
 def down(purge: bool = False) -> None:
     """Take the cluster down; with `purge` the cache as well. Repeatable, also when nothing runs."""
-    with exclusive():
+    with exclusive(paths.LOCK, "the cluster"):
         if current() == "kind":
             kind.down()
         elif paths.STATE.exists() or processes.running():
@@ -56,16 +53,3 @@ def down(purge: bool = False) -> None:
 def images() -> list[str]:
     """Return the names of the images that Pods can use."""
     return kind.images() if require() == "kind" else containerd.images()
-
-
-@contextmanager
-def exclusive() -> Iterator[None]:
-    """Keep a second command waiting: two at once would each undo what the other has just begun."""
-    paths.CACHE.mkdir(parents=True, exist_ok=True)
-    with paths.LOCK.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("waiting for another command of the local cluster to end")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -15,7 +15,6 @@ CACHE = Path(os.environ.get("TRIMTAB_CACHE") or "~/.cache/trimtab").expanduser()
 
 BIN = CACHE / "bin"
 LOGS = CACHE / "logs"
-ARCHIVES = CACHE / "archives"
 BUILDAH = CACHE / "buildah"
 CONTAINERD_ROOT = CACHE / "containerd"
 LOCK = CACHE / "lock"
