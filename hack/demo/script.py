@@ -68,7 +68,7 @@ class Script:
     def _job(self, script: str, arguments: tuple[str, ...], cpu: str) -> dict[str, Any]:
         container = {
             "name": "script",
-            "image": images.references()["toolbox"],
+            "image": images.references()["trimtab-toolbox"],
             "command": ["python", f"/scripts/{script}", *arguments],
             "env": [
                 {"name": "MLFLOW_TRACKING_URI", "value": release.TRACKING_URI},
