@@ -35,7 +35,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
 """)
 
 _COREFILE = Template("""\
-.:$port {
+cluster.local:$port in-addr.arpa:$port ip6.arpa:$port {
   bind $node
   errors
   ready $node:$ready
@@ -44,12 +44,15 @@ _COREFILE = Template("""\
     pods insecure
     ttl 5
   }
-  # Pods cannot leave this machine: a name outside is answered at once with "no such name", not with a timeout.
+  cache 5
+  loadbalance
+}
+# Pods cannot leave this machine: a name outside is answered at once with "no such name", not with a timeout.
+.:$port {
+  bind $node
   template ANY ANY {
     rcode NXDOMAIN
   }
-  cache 5
-  loadbalance
 }
 """)
 
