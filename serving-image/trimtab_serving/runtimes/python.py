@@ -1,11 +1,14 @@
-"""Models that could not be converted: skops files and MLflow model folders, in the toolbox image.
+"""Models that could not be converted, in the toolbox image: scikit-learn objects saved with skops or pickle.
 
-scikit-learn, pandas and MLflow are imported here and nowhere else in the server, and only when a bundle needs
-them: the slim image does not have them.
+scikit-learn and pandas are imported here and nowhere else in the server, and only when a bundle needs them: the
+slim image does not have them. Whether a file may be loaded at all was decided by the import Job, which refuses
+pickles and types unknown to it unless the owner allows them. The digest says that these are the bytes it saw.
 """
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +21,13 @@ from trimtab_serving.protocol.datatypes import DATATYPES, Array
 from trimtab_serving.runtimes import ModelRefused
 
 SKOPS_FILE = "model.skops"
-PROBABILITIES = frozenset({"predict_proba", "probabilities"})
+PICKLE_FILE = "model.pkl"
+CODE_DIRECTORY = "code"
+PROBABILITIES = "probabilities"
 
 
 class PythonRuntime:
-    """A Python object with `predict`, and `predict_proba` where it has one."""
+    """A Python object with `predict`, and `predict_proba` for the output named `probabilities`."""
 
     platform = "trimtab_python"
 
@@ -30,71 +35,59 @@ class PythonRuntime:
         self._model = _load(directory / PYTHON_MODEL)
         self._inputs = info.inputs
         self._outputs = {tensor.name: tensor for tensor in info.outputs}
-        self._prediction_names = [name for name in self._outputs if name not in PROBABILITIES]
-        if len(self._prediction_names) < len(self._outputs) and not hasattr(self._model, "predict_proba"):
-            message = f"{type(self._model).__name__} has no predict_proba, but bundle.json declares it"
-            raise Failure(Reason.BUNDLE_INVALID, message)
+        for name in self._outputs:
+            if not hasattr(self._model, _method(name)):
+                message = (
+                    f"bundle.json declares the output {name!r}, but {type(self._model).__name__} has no "
+                    f"{_method(name)}; import the model again"
+                )
+                raise Failure(Reason.BUNDLE_INVALID, message)
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         """Predict; ModelRefused for the ValueError and TypeError with which Python models reject values."""
-        frame = self._frame(inputs)
-        results: dict[str, Array] = {}
-        for method, names in self._calls(outputs):
-            results.update(self._named(self._call(method, frame), names))
-        return [results[name] for name in outputs]
+        features = self._features(inputs)
+        return [self._answer(self._outputs[name], features) for name in outputs]
 
-    def _calls(self, outputs: Sequence[str]) -> list[tuple[Callable[[Any], Any], list[str]]]:
-        calls: list[tuple[Callable[[Any], Any], list[str]]] = []
-        if any(name in self._prediction_names for name in outputs):
-            calls.append((self._model.predict, self._prediction_names))
-        calls += [(self._model.predict_proba, [name]) for name in outputs if name in PROBABILITIES]
-        return calls
-
-    def _call(self, method: Callable[[Any], Any], frame: Any) -> Any:
+    def _answer(self, tensor: Tensor, features: Any) -> Array:
+        method: Callable[[Any], Any] = getattr(self._model, _method(tensor.name))
         try:
-            return method(frame)
+            array = np.asarray(method(features))
         except (ValueError, TypeError) as error:
             raise ModelRefused(str(error)) from error
+        if array.ndim == len(tensor.shape) + 1 and array.shape[-1] == 1:
+            array = array[..., 0]
+        return array.astype(DATATYPES[tensor.datatype].dtype, copy=False)
 
-    def _frame(self, inputs: Mapping[str, Array]) -> Any:
+    def _features(self, inputs: Mapping[str, Array]) -> Any:
         first = self._inputs[0]
         if len(self._inputs) == 1 and first.columns is None:
             return inputs[first.name]
         import pandas as pd
 
-        if first.columns is not None and len(self._inputs) == 1:
-            return pd.DataFrame(inputs[first.name], columns=list(first.columns))
-        return pd.DataFrame({name: array.reshape(array.shape[0]) for name, array in inputs.items()})
-
-    def _named(self, result: Any, names: Sequence[str]) -> dict[str, Array]:
-        if len(names) == 1:
-            return {names[0]: self._typed(result, self._outputs[names[0]])}
-        return {name: self._typed(result[name], self._outputs[name]) for name in names}
-
-    def _typed(self, result: Any, tensor: Tensor) -> Array:
-        array = np.asarray(result)
-        if array.ndim == len(tensor.shape) + 1 and array.shape[-1] == 1:
-            array = array[..., 0]
-        return array.astype(DATATYPES[tensor.datatype].dtype, copy=False)
+        if len(self._inputs) == 1:
+            return pd.DataFrame(inputs[first.name], columns=list(first.columns or ()))
+        # In the model's order and not the request's: scikit-learn checks it.
+        columns = {tensor.name: inputs[tensor.name] for tensor in self._inputs}
+        return pd.DataFrame({name: array.reshape(array.shape[0]) for name, array in columns.items()})
 
 
-def _load(path: Path) -> Any:
-    if (path / SKOPS_FILE).exists():
-        return _load_skops(path / SKOPS_FILE)
-    import mlflow.pyfunc
-    import mlflow.sklearn
-    from mlflow.models import Model
-
-    if "sklearn" in Model.load(str(path)).flavors:
-        return mlflow.sklearn.load_model(str(path))
-    return mlflow.pyfunc.load_model(str(path))
+def _method(output: str) -> str:
+    return "predict_proba" if output == PROBABILITIES else "predict"
 
 
-def _load_skops(path: Path) -> Any:
-    import skops.io
+def _load(directory: Path) -> Any:
+    # Fitted with names and asked without, or the other way round: harmless, and said again on every row.
+    warnings.filterwarnings("ignore", message="X (has|does not have|does not contain) ", category=UserWarning)
+    if (directory / CODE_DIRECTORY).is_dir():
+        sys.path.insert(0, str(directory / CODE_DIRECTORY))
+    if (directory / SKOPS_FILE).exists():
+        import skops.io
 
-    untrusted = skops.io.get_untrusted_types(file=path)
-    if untrusted:
-        message = f"{path.name} holds types that are not known to be safe: {', '.join(sorted(untrusted)[:8])}"
-        raise Failure(Reason.PICKLE_REFUSED, message)
-    return skops.io.load(path)
+        types = skops.io.get_untrusted_types(file=directory / SKOPS_FILE)
+        return skops.io.load(directory / SKOPS_FILE, trusted=types)
+    if (directory / PICKLE_FILE).exists():
+        import joblib  # type: ignore[import-untyped]
+
+        return joblib.load(directory / PICKLE_FILE)
+    message = f"the bundle has neither {PYTHON_MODEL}/{SKOPS_FILE} nor {PYTHON_MODEL}/{PICKLE_FILE}"
+    raise Failure(Reason.BUNDLE_INVALID, f"{message}; import the model again")
