@@ -1,0 +1,108 @@
+"""What a fitted scikit-learn model remembers of its training data: ranges of numbers, and categories.
+
+The rows on which two runtimes are compared should be like those the model was made for. When no example was
+logged, or one of three rows, the model itself still knows: a scaler its means, a tree its thresholds, an
+encoder its categories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ranges = list[tuple[float, float]]
+
+
+def observed_ranges(model: Any, count: int) -> Ranges:
+    """For each of `count` features the lowest and highest number the model remembers; NaN where it knows none."""
+    lows, highs = np.full(count, np.nan), np.full(count, np.nan)
+    for low, high in _memories(_first_step(model), count):
+        if low.shape == high.shape == (count,):
+            lows, highs = np.fmin(lows, low), np.fmax(highs, high)
+    return [(float(low), float(high)) for low, high in zip(lows, highs, strict=True)]
+
+
+def observed_categories(model: Any, columns: Sequence[str]) -> Mapping[str, list[Any]]:
+    """The categories that encoders inside the model know, by column name."""
+    from sklearn.compose import ColumnTransformer
+
+    known: dict[str, list[Any]] = {}
+    for part in _parts(model):
+        if not isinstance(part, ColumnTransformer):
+            continue
+        for _, transformer, selected in getattr(part, "transformers_", []):
+            names = [str(name) for name in selected] if isinstance(selected, (list, np.ndarray)) else []
+            for step in _parts(transformer):
+                categories = getattr(step, "categories_", None)
+                if categories is not None and len(categories) == len(names):
+                    known |= {name: list(values) for name, values in zip(names, categories, strict=True)}
+    return {name: values for name, values in known.items() if name in columns}
+
+
+def selects_by_name(model: Any) -> bool:
+    """Whether some part of the model picks columns of a table, so that they must be told apart."""
+    from sklearn.compose import ColumnTransformer
+
+    return any(isinstance(part, ColumnTransformer) for part in _parts(model))
+
+
+def has_trees_behind_steps(model: Any) -> bool:
+    """Whether the model is a pipeline whose last step is a tree or a forest, which take FP32 in scikit-learn."""
+    return (
+        bool(getattr(model, "steps", None))
+        and len(model.steps) > 1
+        and next(_trees(model.steps[-1][1]), None) is not None
+    )
+
+
+def last_step(model: Any) -> Any:
+    """The estimator that gives the answer: of a pipeline the last step, of others the model itself."""
+    steps = getattr(model, "steps", None)
+    return last_step(steps[-1][1]) if steps else model
+
+
+def _first_step(model: Any) -> Any:
+    steps = getattr(model, "steps", None)
+    return _first_step(steps[0][1]) if steps else model
+
+
+def _parts(model: Any) -> Iterator[Any]:
+    yield model
+    for _, step in getattr(model, "steps", []):
+        yield from _parts(step)
+
+
+def _memories(step: Any, count: int) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    minimum, maximum = getattr(step, "data_min_", None), getattr(step, "data_max_", None)
+    if minimum is not None and maximum is not None:
+        yield np.asarray(minimum, dtype=float), np.asarray(maximum, dtype=float)
+    middle = next((getattr(step, name) for name in ("mean_", "center_") if hasattr(step, name)), None)
+    spread = getattr(step, "scale_", None)
+    if isinstance(middle, np.ndarray) and isinstance(spread, np.ndarray):
+        yield middle - 3 * spread, middle + 3 * spread
+    trees = list(_trees(step))
+    if trees:
+        yield _thresholds(trees, count)
+
+
+def _trees(step: Any) -> Iterator[Any]:
+    if hasattr(step, "tree_"):
+        yield step.tree_
+    members = getattr(step, "estimators_", None)
+    if members is not None:
+        for member in np.ravel(np.asarray(members, dtype=object)):
+            if hasattr(member, "tree_"):
+                yield member.tree_
+
+
+def _thresholds(trees: Sequence[Any], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    lows, highs = np.full(count, np.nan), np.full(count, np.nan)
+    feature = np.concatenate([tree.feature for tree in trees])
+    threshold = np.concatenate([tree.threshold for tree in trees])
+    inner = (feature >= 0) & (feature < count)
+    np.fmin.at(lows, feature[inner], threshold[inner])
+    np.fmax.at(highs, feature[inner], threshold[inner])
+    return lows, highs

@@ -1,0 +1,117 @@
+"""Models of an MLflow registry, `models:/NAME/VERSION`, through MLflow's own client.
+
+The client knows every place MLflow may have put the files (its artifact proxy, buckets, a DBFS), so we leave the
+download to it and add what it lacks: the size is known before a byte is fetched, and its many exceptions
+become one of three reasons.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from trimtab_serving.outcome import Failure, Reason
+from trimtab_toolbox.request import Request
+
+CLIENT_DEFAULTS = {
+    # MLflow's own defaults wait 120 s for an answer and try 8 times: longer than a Job should be silent.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "60",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
+_FORBIDDEN = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
+_WRONG = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
+
+
+def fetch(request: Request, into: Path) -> Path:
+    """Download the model folder of a registry version (or alias) into `into` and return the folder."""
+    if request.digest:
+        message = (
+            "a digest pins one downloaded file, and a registry version is a folder of files: "
+            f"leave the digest of {request.uri} away, its version cannot change"
+        )
+        raise Failure(Reason.UNSUPPORTED_FORMAT, message)
+    server = _server()
+    for name, value in CLIENT_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    # Only now: MLflow reads some of these variables when it is imported, and that takes a second.
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _download(request, into)
+    except MlflowException as error:
+        raise _failure(request.uri, server, error) from error
+    except OSError as error:  # includes those of requests and urllib3
+        message = f"{request.uri} could not be downloaded through MLflow at {server}: {_short(error)}"
+        raise Failure(Reason.SOURCE_UNREACHABLE, message) from error
+
+
+def _download(request: Request, into: Path) -> Path:
+    import mlflow.artifacts
+
+    sizes = list(_sizes(request.uri))
+    if not sizes:
+        message = f"{request.uri} has no files; register a version of a logged model"
+        raise Failure(Reason.SOURCE_NOT_FOUND, message)
+    if sum(sizes) > request.max_bytes:
+        message = (
+            f"{request.uri} has {sum(sizes)} bytes in {len(sizes)} files, and {request.max_bytes} are allowed; "
+            "log a smaller model or raise the limit (TRIMTAB_MAX_BYTES)"
+        )
+        raise Failure(Reason.TOO_LARGE, message)
+    into.mkdir(parents=True, exist_ok=True)
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=request.uri, dst_path=str(into)))
+
+
+def _sizes(uri: str, below: str = "") -> Iterator[int]:
+    import mlflow.artifacts
+
+    for entry in mlflow.artifacts.list_artifacts(artifact_uri=f"{uri}/{below}" if below else uri):
+        if entry.is_dir:
+            yield from _sizes(uri, entry.path)
+        else:
+            yield entry.file_size or 0
+
+
+def _server() -> str:
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri:
+        message = "MLFLOW_TRACKING_URI is not set; a models:/ source needs the address of an MLflow server"
+        raise Failure(Reason.SETTINGS_INVALID, message)
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _failure(uri: str, server: str, error: Exception) -> Failure:
+    code = str(getattr(error, "error_code", ""))
+    text = _short(error)
+    if code in _ABSENT:
+        return Failure(
+            Reason.SOURCE_NOT_FOUND,
+            f"{uri} is not in the registry of {server}: {text}; check the model's name and version",
+        )
+    if code in _FORBIDDEN:
+        return Failure(
+            Reason.SOURCE_NOT_FOUND,
+            f"{server} does not let the import read {uri}: {text}; check spec.source.credentialsSecretName",
+        )
+    if code in _WRONG:
+        return Failure(
+            Reason.SOURCE_NOT_FOUND,
+            f"{server} does not accept {uri}: {text}; write models:/NAME/VERSION",
+        )
+    return Failure(
+        Reason.SOURCE_UNREACHABLE,
+        f"{uri} could not be fetched from MLflow at {server}: {text}; it will be tried again",
+    )
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500] or type(error).__name__
