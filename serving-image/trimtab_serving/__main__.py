@@ -6,7 +6,6 @@ import argparse
 import logging
 import os
 import socket
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import uvicorn
 from trimtab_serving import logs
 from trimtab_serving.app import Application
 from trimtab_serving.fetch import fetch
+from trimtab_serving.http import Connection
 from trimtab_serving.lifecycle import DrainingServer, Lifecycle
 from trimtab_serving.metrics import Metrics
 from trimtab_serving.outcome import Failure, report
@@ -37,7 +37,7 @@ def serve(settings: Settings) -> None:
     config = uvicorn.Config(
         Application(lifecycle, metrics),
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -101,4 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    logging.shutdown()
+    # Not sys.exit: that would wait for a prediction that has outlived its last seconds in another thread.
+    os._exit(code)

@@ -6,6 +6,7 @@ prediction, encoding and two sends; everything else was prepared when the server
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -85,6 +86,9 @@ class Application:
             response = _refusal(error)
         except Disconnected:
             return
+        except asyncio.CancelledError:
+            # The server stops and has waited long enough. The task ends here anyway, so it may say why.
+            response = _refusal(RequestError("the server stopped before it could answer; try again", 503))
         except Exception:
             fault_log.exception("a request failed", extra={"path": scope["path"]})
             response = Response(500, v2.encode_error("the server failed on this request; its log says why"))

@@ -14,6 +14,7 @@ import gc
 import logging
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 
 import uvicorn
@@ -54,7 +55,10 @@ class Lifecycle:
         """Load the model without holding up health checks; `failure` says why it could not be."""
         start = time.perf_counter()
         try:
-            loaded = await asyncio.to_thread(models.load, self.settings)
+            # A pool of its own: the loop waits for its default one when it closes, however long a load takes.
+            pool = ThreadPoolExecutor(1, thread_name_prefix="load")
+            loaded = await asyncio.get_running_loop().run_in_executor(pool, models.load, self.settings)
+            pool.shutdown(wait=False)
         except Failure as failure:
             self.failure = failure
             return

@@ -165,6 +165,12 @@ def given(onnx: Trained, tmp_path: Path) -> dict[str, str]:
     return fetched_environment(onnx, tmp_path)
 
 
+@pytest.fixture(scope="module")
+def shared(onnx: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    with serving(fetched_environment(onnx, tmp_path_factory.mktemp("shared"))) as server:
+        yield server
+
+
 def fetched_environment(trained: Trained, home: Path) -> dict[str, str]:
     prepared = environment(trained, home)
     fetched = run("trimtab_serving.fetch", prepared)
@@ -241,6 +247,35 @@ def test_without_a_cluster_flags_do(onnx: Trained, tmp_path: Path) -> None:
     with serving(given, *flags) as server:
         assert server.call("/v2/models/mine/infer", request_of(onnx.rows[:1]))[0] == 200
         assert server.stop() == 0
+
+
+HEAD = f"POST /v2/models/{NAME}/infer HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "message"),
+    [
+        ("NONSENSE\r\n\r\n", 400, "Invalid HTTP request received"),
+        ("GET /v2/\x7f\xff HTTP/1.1\r\n\r\n", 400, "Invalid HTTP request received"),
+        (f"{HEAD}Content-Length: -1\r\n\r\n", 400, "Invalid HTTP request received"),
+        (f"{HEAD}Content-Length: 2\r\nContent-Length: 3\r\n\r\n{{}}", 400, "Invalid HTTP request received"),
+        (f"{HEAD}Content-Length: 999999999\r\nExpect: 100-continue\r\n\r\n", 413, "the body is larger than"),
+        (f"{HEAD}Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n", 400, "inputs is missing"),
+        (f"{HEAD}Content-Length: 2\r\nConnection: close\r\n\r\n[]", 400, "the body: expected an object"),
+    ],
+)
+def test_what_is_hardly_http_is_answered_in_json(shared: Process, sent: str, status: int, message: str) -> None:
+    with socket.create_connection(("127.0.0.1", int(shared.url.rpartition(":")[2])), timeout=5) as connection:
+        connection.sendall(sent.encode("latin-1"))
+        received = b""
+        while not received.endswith(b"}"):
+            chunk = connection.recv(65536)
+            assert chunk, received
+            received += chunk
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert json.loads(body)["error"].startswith(message)
+    assert shared.call("/v2/health/ready")[0] == 200
 
 
 def test_a_second_signal_cuts_the_drain_short(given: dict[str, str]) -> None:

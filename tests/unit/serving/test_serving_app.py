@@ -276,6 +276,15 @@ async def test_a_slow_prediction_holds_up_nobody(server: Server) -> None:
     assert (await slow).status == 200
 
 
+async def test_a_prediction_that_outlives_the_server_is_answered_with_503(server: Server) -> None:
+    slow = asyncio.create_task(server.infer(-3, 0))
+    await asyncio.to_thread(server.runtime.waiting.wait, 10)
+    slow.cancel()
+    got = await slow
+    server.runtime.gate.set()
+    assert (got.status, got.json) == (503, {"error": "the server stopped before it could answer; try again"})
+
+
 async def test_metrics_count_by_code(server: Server) -> None:
     server.metrics.loaded(DIGEST, "onnx", 0.25)
     for values in ((1.0, 2.0), (1.0, 2.0), (-1.0, 0.0), (-2.0, 0.0)):
