@@ -81,7 +81,8 @@ async def run(options: argparse.Namespace) -> Counter[str]:
     print("started", flush=True)
     end = time.monotonic() + options.seconds
     while time.monotonic() < end and not pathlib.Path(options.stop_file).exists():
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.5)
+        print(f"sent {seen['requests']}", flush=True)
     until.set()
     await asyncio.gather(*clients)
     return seen

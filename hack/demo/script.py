@@ -47,6 +47,18 @@ class Script:
                 raise Failure(f"job {self._name} did not start within {seconds:.0f} s:\n{self.logs()}")
             time.sleep(0.2)
 
+    def reached(self, requests: int, seconds: float = 180) -> None:
+        """Wait until a load script has sent so many requests."""
+        deadline = time.monotonic() + seconds
+        while self._sent() < requests:
+            if time.monotonic() > deadline:
+                raise Failure(f"job {self._name} sent only {self._sent()} of {requests} requests:\n{self.logs()}")
+            time.sleep(0.5)
+
+    def _sent(self) -> int:
+        sent = [int(line.split()[1]) for line in self.logs().splitlines() if line.startswith("sent ")]
+        return max(sent, default=0)
+
     def stop(self) -> None:
         """Ask a load script to end."""
         kubectl.kubectl("-n", self._namespace, "exec", f"job/{self._name}", "--", "touch", "/tmp/stop")  # noqa: S108

@@ -62,7 +62,9 @@ def revision(mdep: ModelDeployment, bundle: Bundle, platform: Platform) -> Revis
     name = mdep.metadata["name"]
     spec = _pod(mdep, bundle, platform)
     notes = {**mdep.spec.pod_annotations, **bundle.annotations()}
-    digest = metadata.fingerprint([notes, spec])
+    # Who sets `replicas` is part of it: a field that server-side apply no longer mentions falls back to its default, so
+    # a Deployment that was given a number cannot be handed to an autoscaler without dropping to one pod on the way.
+    digest = metadata.fingerprint([notes, spec, mdep.spec.autoscaling is not None])
     labels = revision_labels(name, digest)
     if "topologySpreadConstraints" not in spec:
         spec = {**spec, "topologySpreadConstraints": [_spread(selector(name, digest))]}

@@ -1,0 +1,42 @@
+"""The real cluster with Trimtab installed, and a namespace of its own for each test."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from hack import images
+from hack.cluster import engine, kubectl
+from hack.demo import release
+from hack.demo.stage import Stage
+
+
+@pytest.fixture(scope="session", autouse=True)
+def installed() -> None:
+    """The release made from this checkout; quick when `make demo` was here before."""
+    engine.up()
+    images.build_all()
+    release.install()
+
+
+@pytest.fixture
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """A namespace that enforces the restricted Pod Security Standard, gone after the test."""
+    name = "e2e-" + re.sub("[^a-z0-9]+", "-", request.node.name.lower())[5:45].strip("-")
+    kubectl.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait", timeout=120)
+    release.restricted(name)
+    yield Stage(name, name)
+    kubectl.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def versions(installed: None) -> dict[str, str]:
+    """Two versions of one registered model, trained in the cluster: kind of model → version."""
+    release.restricted("e2e-training")
+    trainer = Stage("e2e-training", SHARED)
+    return {kind: str(trainer.train(kind, "--alias", kind)["version"]) for kind in ("logistic", "forest")}
+
+
+SHARED = "e2e-tumour"
