@@ -12,7 +12,7 @@ from pydantic import Field
 
 from trimtab.core.api import LABEL_VALUE, ApiModel, Short, matching, rule, rules
 
-QUANTITY = r"^[0-9]+([.][0-9]+)?([numkMGTPE]|[KMGTPE]i)?$"
+QUANTITY = r"^([0-9]+([.][0-9]*)?|[.][0-9]+)([numkMGTPE]|[KMGTPE]i)?$"
 Quantity = Annotated[
     str | int,
     Field(
@@ -61,8 +61,10 @@ class Resources(ApiModel):
         "json_schema_extra": rules(
             rule(
                 "self.requests.all(k, !(k in self.limits) || "
+                "!isQuantity(string(self.requests[k])) || !isQuantity(string(self.limits[k])) || "
                 "quantity(string(self.requests[k])).compareTo(quantity(string(self.limits[k]))) <= 0)",
-                "resources.requests must not exceed resources.limits, whose default is 1Gi of memory; raise the limit",
+                "resources.requests must not exceed resources.limits; left out, requests are 100m of cpu and 256Mi of "
+                "memory, and limits 1Gi of memory",
             ),
         ),
     }
