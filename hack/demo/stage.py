@@ -1,4 +1,4 @@
-"""What a user does in one namespace with one model: train, apply, ask, put under load, wait. Demo and e2e tests share it."""
+"""What a user does in one namespace with one model: train, apply, ask, load, wait. Demo and e2e tests share it."""
 
 from __future__ import annotations
 
