@@ -24,7 +24,8 @@ INLINE_SECONDS = 0.001
 """A prediction shorter than this runs on the event loop: handing it to a thread would take as long."""
 
 THREADS = 4
-WARM_UP_RUNS = 3
+WARM_UP_RUNS = 10
+WARM_UP_SECONDS = 0.2
 
 
 class Model:
@@ -62,15 +63,15 @@ class Model:
         request = v2.decode_request(example)
         names = self._signature.selected(request.outputs)
         arrays = self._signature.arrays(request)
-        seconds = float("inf")
-        for _ in range(WARM_UP_RUNS):
+        times: list[float] = []
+        while len(times) < WARM_UP_RUNS and sum(times) < WARM_UP_SECONDS:
             start = time.perf_counter()
             results = self._runtime.run(arrays, names)
-            seconds = min(seconds, time.perf_counter() - start)
+            times.append(time.perf_counter() - start)
             self._encode(request, names, results)
         # Only ONNX Runtime's cost is in the rows; Python models may wait for anything.
         if self.kind == "onnx":
-            self._inline_rows = int(INLINE_SECONDS * _rows(arrays) / max(seconds, 1e-7))
+            self._inline_rows = int(INLINE_SECONDS * _rows(arrays) / max(min(times), 1e-7))
 
     def _encode(self, request: v2.InferRequest, names: Sequence[str], results: Sequence[Array]) -> bytes:
         response = v2.InferResponse(self.name, self.version, self._signature.tensors(names, results))
