@@ -20,6 +20,8 @@ from hack.cluster.catalog import Program, catalog
 from hack.command import Failure, run
 from hack.progress import step
 
+_SCRATCH = ".making-"
+
 
 def path_of(program: Program) -> Path:
     """Return where the cache keeps this version of a program, whether it is there or not."""
@@ -54,18 +56,19 @@ def _known(name: str) -> Program:
 
 
 def _cached(program: Program) -> Path | None:
-    if (
-        program.name == "kind"
-        and (own := shutil.which("kind"))
-        and program.version in run([own, "version"], check=False)
-    ):
-        return Path(own)
     path = path_of(program)
-    return path if path.exists() else None
+    if path.exists():
+        return path
+    own = shutil.which("kind") if program.name == "kind" else None
+    if own and f" {program.version} " in run([own, "version"], check=False):
+        return Path(own)
+    return None
 
 
 def _provide(programs: Iterable[Program]) -> None:
-    with tempfile.TemporaryDirectory(dir=paths.BIN, prefix=".making-") as folder:
+    for left in paths.BIN.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(dir=paths.BIN, prefix=_SCRATCH) as folder:
         scratch = Path(folder)
         to_build = []
         for program in programs:

@@ -111,10 +111,8 @@ def _coredns(go_mod: str) -> Program:
 def _helm(go_mod: str) -> Program:
     version = pinned("helm.sh/helm/v3", go_mod)
     url = "https://get.helm.sh/helm-{version}-linux-{arch}.tar.gz"
-    member = f"linux-{architecture()}/helm"
-    return Program(
-        "helm", version, "helm.sh/helm/v3/cmd/helm", True, _release(url, version, "helm", ".sha256sum", member)
-    )
+    release = _release(url, version, "helm", ".sha256sum", f"linux-{architecture()}/helm")
+    return Program("helm", version, "helm.sh/helm/v3/cmd/helm", True, release)
 
 
 def _kind() -> Program:

@@ -28,6 +28,8 @@ PROGRAMS = (
     "metrics-server",
     "kubectl",
 )
+Ports = tuple[tuple[str, int], ...]
+
 ETCD = "http://127.0.0.1:12379"
 API_PORT = 6443
 DNS_PORT = 10053
@@ -41,7 +43,7 @@ class Component:
     name: str
     argv: tuple[str, ...]
     ready: Probe
-    ports: tuple[tuple[str, int], ...] = ()
+    ports: Ports = ()
     files: Mapping[Path, str] = field(default_factory=dict)
     reads: tuple[Path, ...] = ()
 
@@ -70,26 +72,23 @@ class Blueprint:
     pause_image: str
 
     def component(
-        self, name: str, *flags: str, ready: Probe, ports: tuple[tuple[str, int], ...], **more: object
+        self,
+        name: str,
+        *flags: str,
+        ready: Probe,
+        ports: Ports,
+        files: Mapping[Path, str] | None = None,
+        reads: tuple[Path, ...] = (),
     ) -> Component:
         """Return the component that runs the program of the same name."""
-        return Component(name, (str(self.programs[name]), *flags), ready, ports, **more)  # type: ignore[arg-type]
+        return Component(name, (str(self.programs[name]), *flags), ready, ports, files or {}, reads)
 
 
 def all_components(plan: Blueprint) -> dict[str, Component]:
     """Return the components by name, in an order in which each finds what it needs once its forerunners are ready."""
-    makers = (
-        _etcd,
-        _containerd,
-        _apiserver,
-        _controller_manager,
-        _scheduler,
-        _kubelet,
-        _proxy,
-        _coredns,
-        _metrics_server,
-    )
-    return {component.name: component for component in (make(plan) for make in makers)}
+    control_plane = (_etcd, _containerd, _apiserver, _controller_manager, _scheduler)
+    node = (_kubelet, _proxy, _coredns, _metrics_server)
+    return {component.name: component for component in (make(plan) for make in (*control_plane, *node))}
 
 
 def _etcd(plan: Blueprint) -> Component:
@@ -170,6 +169,7 @@ def _controller_manager(plan: Blueprint) -> Component:
         "--allocate-node-cidrs=true",
         f"--cluster-cidr={plan.network.pods}",
         f"--node-cidr-mask-size={plan.network.pods.prefixlen}",
+        f"--flex-volume-plugin-dir={paths.STATE / 'flex-volumes'}",
         # The default of 15 s would make every look at autoscaling three times as long.
         "--horizontal-pod-autoscaler-sync-period=5s",
         "--leader-elect=false",
@@ -200,9 +200,8 @@ def _kubelet(plan: Blueprint) -> Component:
     files = {config: configs.kubelet(plan.network, own, resolver), resolver: f"nameserver {plan.network.dns_service}\n"}
     ports = ((str(plan.network.node), 10250), ("127.0.0.1", 10248))
     ready = probes.http("http://127.0.0.1:10248/healthz")
-    return plan.component(
-        "kubelet", *flags, ready=ready, ports=ports, files=files, reads=(CA.certificate, own.certificate)
-    )
+    reads = (CA.certificate, own.certificate)
+    return plan.component("kubelet", *flags, ready=ready, ports=ports, files=files, reads=reads)
 
 
 def _proxy(plan: Blueprint) -> Component:
@@ -210,9 +209,8 @@ def _proxy(plan: Blueprint) -> Component:
     ports = (("127.0.0.1", 10256), ("127.0.0.1", 10249))
     ready = probes.http("http://127.0.0.1:10256/healthz")
     files = {config: configs.proxy(plan.network, own)}
-    return plan.component(
-        "kube-proxy", f"--config={config}", ready=ready, ports=ports, files=files, reads=(own.kubeconfig,)
-    )
+    flag = f"--config={config}"
+    return plan.component("kube-proxy", flag, ready=ready, ports=ports, files=files, reads=(own.kubeconfig,))
 
 
 def _coredns(plan: Blueprint) -> Component:
@@ -220,9 +218,8 @@ def _coredns(plan: Blueprint) -> Component:
     ready = probes.http(f"http://{node}:{DNS_PORT + 1}/ready")
     files = {config: configs.corefile(plan.network, own, DNS_PORT)}
     ports = ((node, DNS_PORT), (node, DNS_PORT + 1))
-    return plan.component(
-        "coredns", "-conf", str(config), ready=ready, ports=ports, files=files, reads=(own.kubeconfig,)
-    )
+    flags = ("-conf", str(config))
+    return plan.component("coredns", *flags, ready=ready, ports=ports, files=files, reads=(own.kubeconfig,))
 
 
 def _metrics_server(plan: Blueprint) -> Component:

@@ -1,4 +1,4 @@
-"""What the cluster asks of its containerd: which images it has, to take one more, to forget an earlier cluster's Pods."""
+"""What the cluster asks of its containerd: list its images, take one more, forget an earlier cluster's Pods."""
 
 from __future__ import annotations
 

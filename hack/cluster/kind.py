@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
 
 from hack.cluster import addons, binaries, paths
 from hack.cluster.kubectl import kubectl
@@ -44,7 +47,17 @@ def up() -> None:
         config = paths.CONFIG / "kind.json"
         config.parent.mkdir(parents=True, exist_ok=True)
         config.write_text(json.dumps(configuration()))
-        argv = [_kind(), "create", "cluster", "--name", CLUSTER, "--image", NODE_IMAGE, "--config", config]
+        argv: list[str | Path] = [
+            _kind(),
+            "create",
+            "cluster",
+            "--name",
+            CLUSTER,
+            "--image",
+            NODE_IMAGE,
+            "--config",
+            config,
+        ]
         argv += ["--kubeconfig", paths.KUBECONFIG, "--wait", "180s"]
         run_logged(argv, paths.LOGS / "kind.log", timeout=_CREATE_SECONDS)
     _finish()
@@ -64,7 +77,7 @@ def configuration() -> dict[str, object]:
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
         "nodes": [{"role": "control-plane"}],
-        "kubeadmConfigPatches": [json.dumps(patch) for patch in _HPA_SYNC],
+        "kubeadmConfigPatches": [yaml.safe_dump(patch) for patch in _HPA_SYNC],
     }
 
 

@@ -19,7 +19,7 @@ def kubectl(*arguments: str, stdin: str | None = None, timeout: float = 60, chec
     return run([program, f"--kubeconfig={paths.KUBECONFIG}", *arguments], stdin=stdin, timeout=timeout, check=check)
 
 
-def read(*arguments: str) -> Any:  # noqa: ANN401 - what kubectl prints is any JSON
+def read(*arguments: str) -> Any:
     """Run `kubectl get … -o json` and return the parsed answer."""
     return json.loads(kubectl("get", *arguments, "-o", "json"))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from hack.cluster import (
@@ -92,9 +93,7 @@ def restart(name: str) -> None:
 
 def _require_root() -> None:
     if os.geteuid() != 0:
-        raise Failure(
-            "without Docker the cluster runs as processes, which need root: repeat with sudo, or start Docker"
-        )
+        raise Failure("without Docker the cluster runs as processes, which need root: use sudo, or start Docker")
 
 
 def _require_possible() -> None:
@@ -118,11 +117,10 @@ def _prepare() -> Blueprint:
 def _stop_outdated(wanted: dict[str, Component]) -> bool:
     """Stop what runs with other settings than wanted; says whether anything has to be started."""
     alive = processes.components()
-    fresh = {
-        name for name, process in alive.items() if name in wanted and process.fingerprint == wanted[name].fingerprint()
-    }
-    processes.stop(process for name, process in alive.items() if name not in fresh)
-    return fresh != set(wanted)
+    right = {name: component.fingerprint() for name, component in wanted.items()}
+    outdated = [process for name, process in alive.items() if process.fingerprint != right.get(name)]
+    processes.stop(outdated)
+    return bool(outdated) or alive.keys() != wanted.keys()
 
 
 def _start(wanted: dict[str, Component], names: Iterable[str]) -> None:
@@ -139,14 +137,15 @@ def _start(wanted: dict[str, Component], names: Iterable[str]) -> None:
 
 def _await(wanted: dict[str, Component], names: Iterable[str]) -> None:
     for name in names:
-        component = wanted[name]
-        probes.wait(
-            name, component.ready, _READY_SECONDS, lambda name=name: name in processes.components(), component.log
-        )
+        probes.wait(name, wanted[name].ready, _READY_SECONDS, partial(_alive, name), wanted[name].log)
+
+
+def _alive(name: str) -> bool:
+    return name in processes.components()
 
 
 def _ready_for_pods() -> None:
-    """Give containerd the pause image, and take away containers of a cluster that is no more, before kubelet sees them."""
+    """Give containerd the pause image, and take from it what an earlier cluster left, before kubelet sees that."""
     containerd.ensure_pause_image()
     if not _CLEAN_STAMP.exists():
         containerd.forget_containers()

@@ -47,9 +47,7 @@ def install_missing() -> None:
     if not wanted:
         return
     if shutil.which("apt-get") is None:
-        raise Failure(
-            f"this machine lacks {', '.join(wanted)} and has no apt-get: install them, or start Docker for kind"
-        )
+        raise Failure(f"this machine lacks {', '.join(wanted)} and apt-get: install them, or start Docker for kind")
     log = paths.LOGS / "apt.log"
     with step(f"install {', '.join(wanted)}"):
         # An apt that was killed leaves half-configured packages, and apt refuses everything until they are finished.

@@ -63,11 +63,11 @@ SERVICE_ACCOUNT_KEY = paths.PKI / "service-account.key"
 def identities(network: Network) -> list[Identity]:
     """Return everyone who needs a certificate."""
     local = IPv4Address("127.0.0.1")
-    kubernetes = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
+    in_cluster = "kubernetes.default.svc.cluster.local"
+    # As Pods may shorten it: kubernetes, kubernetes.default, and so on.
+    names = [".".join(in_cluster.split(".")[:length]) for length in (1, 2, 3, 5)]
     return [
-        Identity(
-            "apiserver", "kube-apiserver", "", ("localhost", *kubernetes), (local, network.node, network.api_service)
-        ),
+        Identity("apiserver", "kube-apiserver", "", ("localhost", *names), (local, network.node, network.api_service)),
         Identity("admin", "trimtab-admin", "system:masters"),
         Identity("controller-manager", "system:kube-controller-manager", "", ("localhost",), (local,)),
         Identity("scheduler", "system:kube-scheduler", "", ("localhost",), (local,)),

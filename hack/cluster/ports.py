@@ -27,6 +27,6 @@ def require_free(component: str, ports: Iterable[tuple[str, int]]) -> None:
 
 def _holder(port: int) -> str:
     for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,) and connection.pid:
             return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
     return "an unknown process"

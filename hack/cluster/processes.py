@@ -77,7 +77,7 @@ def start(
 
 
 def stop(processes: Iterable[Running], grace: float = GRACE_SECONDS, cluster: Path = paths.STATE) -> None:
-    """End processes: SIGTERM, and SIGKILL for those alive after `grace` seconds (0: at once). Returns when all are gone."""
+    """End processes and return when they are gone: SIGTERM, and SIGKILL after `grace` seconds (0: at once)."""
     with contextlib.ExitStack() as stack:
         handles = [handle for process in processes if (handle := _hold(process, cluster)) is not None]
         for handle in handles:

@@ -18,10 +18,18 @@ from pathlib import Path
 from hack.cluster import paths, processes
 from hack.command import Failure, run
 
-POD_LOG_LINKS = Path("/var/log/containers")
-CNI_RESULTS = Path("/var/lib/cni/results")
+# Places that programs insist on, whatever their settings.
+_POD_LOG_LINKS = Path("/var/log/containers")
+_CNI_RESULTS = Path("/var/lib/cni/results")
+_DEVICE_SOCKET = Path("/var/lib/kubelet/device-plugins/kubelet.sock")
+_SHIM_SOCKETS = Path("/run/containerd/s")
+_RUNC = Path("/run/containerd/runc/k8s.io")
 _CGROUPS = Path("/sys/fs/cgroup")
 _MOUNT_ATTEMPTS = 5
+_GROUPS_SECONDS = 5.0
+_PAUSE_SECONDS = 0.05
+# `/`, then `/run`, then `/run/containerd`: what has fewer parts than that is not ours to remove.
+_TOP_LEVELS = 2
 
 
 def mounts_below(folder: Path, mountinfo: str) -> list[str]:
@@ -37,35 +45,36 @@ def unmount(folder: Path) -> None:
         if not points:
             return
         run(["umount", "--lazy", *points], check=False)
-    raise Failure(
-        f"cannot unmount {', '.join(points)}: see which process holds them (`fuser -vm PATH`), end it, repeat"
-    )
+    raise Failure(f"cannot unmount {', '.join(points)}: see what holds them (`fuser -vm PATH`), end it and repeat")
 
 
 def end_pods() -> None:
-    """Kill the processes of all containers and their shims, found by container id in their cgroups."""
+    """Kill the processes of all containers, found by container id in their cgroups, and their shims."""
     tasks = paths.CONTAINERD_STATE / "io.containerd.runtime.v2.task" / "k8s.io"
-    identifiers = {entry.name for entry in tasks.iterdir()} if tasks.is_dir() else set()
-    sockets = [task / "address" for task in tasks.glob("*")]
-    addresses = {file.read_text().strip().removeprefix("unix://") for file in sockets if file.exists()}
+    identifiers = [entry.name for entry in tasks.iterdir()] if tasks.is_dir() else []
     if identifiers:
         _kill_members(identifiers)
     processes.stop([process for process in processes.running() if not process.is_component], grace=0)
-    for address in addresses:
-        Path(address).unlink(missing_ok=True)
+    for identifier in identifiers:
+        shutil.rmtree(_RUNC / identifier, ignore_errors=True)
 
 
 def forget_pods() -> None:
-    """Remove what containers leave outside our folders: cgroups, links to logs, cached network results."""
-    for controller in [_CGROUPS, *_CGROUPS.iterdir()]:
-        _remove_groups(controller / "kubepods")
-    for link in POD_LOG_LINKS.glob("*.log"):
+    """Remove what Pods and kubelet leave outside our folders: cgroups, links to logs, dead sockets, cached results."""
+    _remove_groups()
+    for link in _POD_LOG_LINKS.glob("*.log"):
         if link.is_symlink() and Path(os.readlink(link)).is_relative_to(paths.POD_LOGS):
             link.unlink()
-    with contextlib.suppress(OSError):
-        POD_LOG_LINKS.rmdir()
-    for result in CNI_RESULTS.glob("trimtab-*"):
-        result.unlink(missing_ok=True)
+    for result in _CNI_RESULTS.glob("trimtab-*-eth0"):
+        identifier = result.name.removeprefix("trimtab-").removesuffix("-eth0")
+        (_CNI_RESULTS / f"cni-loopback-{identifier}-lo").unlink(missing_ok=True)
+        result.unlink()
+    listening = Path("/proc/net/unix").read_text()
+    for socket in [*_SHIM_SOCKETS.glob("*"), _DEVICE_SOCKET]:
+        if str(socket) not in listening:
+            socket.unlink(missing_ok=True)
+    for folder in (_POD_LOG_LINKS, _CNI_RESULTS, _DEVICE_SOCKET.parent, _SHIM_SOCKETS, _RUNC):
+        _remove_empty(folder)
 
 
 def remove_folder(folder: Path) -> None:
@@ -86,11 +95,29 @@ def _kill_members(identifiers: Iterable[str]) -> None:
                 os.kill(int(entry), signal.SIGKILL)
 
 
-def _remove_groups(folder: Path) -> None:
-    """Remove empty cgroups, the innermost first. A group that still has a process stays: the kernel refuses."""
-    for path, _, _ in os.walk(folder, topdown=False):
-        with contextlib.suppress(OSError):
-            Path(path).rmdir()
+def _remove_groups() -> None:
+    """Remove our cgroups once the processes killed in them are gone, the innermost first; a group in use stays."""
+    deadline = time.monotonic() + _GROUPS_SECONDS
+    while folders := [*_CGROUPS.glob("kubepods"), *_CGROUPS.glob("*/kubepods")]:
+        for folder in folders:
+            for path, _, _ in os.walk(folder, topdown=False):
+                with contextlib.suppress(OSError):
+                    Path(path).rmdir()
+        if time.monotonic() > deadline:
+            return
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove an empty folder, and those above it that are empty then, as far as the top levels of the system."""
+    while len(folder.parts) > _TOP_LEVELS:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return
+        folder = folder.parent
 
 
 def _unescaped(text: str) -> str:

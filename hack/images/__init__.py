@@ -6,6 +6,7 @@ arguments = helm_arguments(references)
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,9 @@ from hack.images.catalog import IMAGES, Image, reference, select, stage
 from hack.progress import step
 
 __all__ = ["IMAGES", "build", "build_all", "helm_arguments", "load", "references", "select"]
+
+_LOCK = paths.CACHE / "images.lock"
+_SCRATCH = "load-"
 
 
 def references(images: Iterable[Image] = tuple(IMAGES.values())) -> dict[str, str]:
@@ -43,7 +47,7 @@ def build(images: Iterable[Image]) -> dict[str, str]:
     loaded = engine.images() if engine.current() is not None else []
     absent = [image for image in chosen if wanted[image.name] not in loaded]
     if absent:
-        with exclusive(paths.CACHE / "images.lock", "the images"):
+        with exclusive(_LOCK, "the images"):
             wanted.update({image.name: _build(image) for image in absent})
     return wanted
 
@@ -51,12 +55,12 @@ def build(images: Iterable[Image]) -> dict[str, str]:
 def load(full_names: Iterable[str]) -> None:
     """Copy those images that the running cluster lacks from the builder into it."""
     how, present = engine.require(), engine.images()
-    for name in (name for name in full_names if name not in present):
-        with step(f"load {name}"):
-            if how == "kind":
-                kind.load([name])
-            else:
-                _load_into_containerd(name)
+    absent = [name for name in full_names if name not in present]
+    if absent:
+        with exclusive(_LOCK, "the images"):
+            for name in absent:
+                with step(f"load {name}"):
+                    _load(how, name)
 
 
 def helm_arguments(full_names: Mapping[str, str]) -> list[str]:
@@ -97,8 +101,13 @@ def _build(image: Image) -> str:
     return full_name
 
 
-def _load_into_containerd(full_name: str) -> None:
-    with tempfile.TemporaryDirectory(dir=paths.CACHE, prefix="load-") as folder:
+def _load(how: engine.Engine, full_name: str) -> None:
+    if how == "kind":
+        kind.load([full_name])
+        return
+    for left in paths.CACHE.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(dir=paths.CACHE, prefix=_SCRATCH) as folder:
         archive = Path(folder) / "image.tar"
         buildah.save(full_name, archive)
         containerd.import_archive(archive)

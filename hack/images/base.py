@@ -54,7 +54,7 @@ def _make(wanted: str) -> None:
     folder = Path(tempfile.mkdtemp(dir=paths.CACHE, prefix="debootstrap-"))
     root = folder / "root"
     try:
-        argv = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, root]
+        argv: list[str | Path] = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, root]
         run_logged(argv, paths.LOGS / "debootstrap.log", timeout=_TIMEOUT_SECONDS)
         teardown.unmount(root)
         for unread in UNREAD:
