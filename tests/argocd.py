@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from lupa.lua51 import LuaRuntime
 
-CONFIG_MAP = Path(__file__).parents[1] / "charts/trimtab/files/argocd-health.yaml"
+PATCH = Path(__file__).parents[1] / "charts/trimtab/files/argocd-health.yaml"
 STATUSES = ("Healthy", "Progressing", "Degraded", "Suspended", "Missing", "Unknown")
 # Argo CD opens the base, package and table libraries and no other; lupa opens all, and its own bridge to Python.
 STRIP = """
@@ -35,8 +35,8 @@ class Health:
 def scripts() -> dict[str, str]:
     """The shipped scripts by `<group>/<Kind>`."""
     prefix = "resource.customizations.health."
-    data: dict[str, str] = yaml.safe_load(CONFIG_MAP.read_text())["data"]
-    assert all(key.startswith(prefix) for key in data), f"{CONFIG_MAP}: keys other than {prefix}*: {list(data)}"
+    data: dict[str, str] = yaml.safe_load(PATCH.read_text())["data"]
+    assert all(key.startswith(prefix) for key in data), f"{PATCH}: keys other than {prefix}*: {list(data)}"
     return {key.removeprefix(prefix).replace("_", "/"): script for key, script in data.items()}
 
 

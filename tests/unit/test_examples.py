@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ EXAMPLES = ROOT / "examples"
 CRDS = {
     crd["spec"]["names"]["kind"]: crd for crd in map(yaml.safe_load, (p.read_text() for p in ROOT.glob("crds/*.yaml")))
 }
-PARSE = {"MLModel": MLModel.parse, "ModelDeployment": ModelDeployment.parse}
+PARSE: dict[str, Callable[[Any], MLModel | ModelDeployment]] = {
+    "MLModel": MLModel.parse,
+    "ModelDeployment": ModelDeployment.parse,
+}
 DOCUMENTS = {
     f"{path.relative_to(EXAMPLES)}:{document['kind']}": document
     for path in sorted(EXAMPLES.glob("**/*.yaml"))
