@@ -150,6 +150,9 @@ class ControlPlane:
                     f"--cluster-signing-cert-file={ca.certificate}",
                     f"--cluster-signing-key-file={ca.key}",
                     "--use-service-account-credentials",
+                    # The pretended node sends no heartbeats; its pods must not be given up for lost after a minute.
+                    "--node-startup-grace-period=24h",
+                    "--node-monitor-grace-period=24h",
                 ],
             ),
             ("kube-scheduler", []),

@@ -1,0 +1,99 @@
+"""The operator as a process of its own, watched from outside: /proc for what it costs, /metrics for what it does."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from hack import ROOT
+from tests.processes import free_port
+
+TICKS = os.sysconf("SC_CLK_TCK")
+SAMPLE = re.compile(r"^([a-z_]+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
+
+
+class Replica:
+    """One replica, started now; use as a context manager, which kills what is left of it."""
+
+    def __init__(self, kubeconfig: Path, log: Path) -> None:
+        self.port = free_port()
+        self.started = time.time()
+        environment = os.environ | {
+            "KUBECONFIG": str(kubeconfig),
+            "PYTHONPATH": str(ROOT / "operator"),
+            "TRIMTAB_SERVER_IMAGE": "trimtab-server:bench",
+            "TRIMTAB_TOOLBOX_IMAGE": "trimtab-toolbox:bench",
+            "TRIMTAB_STORE_URI": "http://store.bench.svc:5000/bundles",
+            "TRIMTAB_PORT": str(self.port),
+        }
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "trimtab"], env=environment, stdout=output, stderr=subprocess.STDOUT
+            )
+
+    def __enter__(self) -> Replica:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> float:
+        """Ask it to stop, as the kubelet would; the seconds it took. RuntimeError if it did not end well."""
+        started = time.monotonic()
+        self._process.send_signal(signal.SIGTERM)
+        code = self._process.wait(60)
+        if code != 0:
+            raise RuntimeError(f"the operator ended with exit code {code} after SIGTERM; its log tells why")
+        return time.monotonic() - started
+
+    def cpu_seconds(self) -> float:
+        """Processor time used so far, in user and kernel mode."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def memory(self) -> tuple[float, float]:
+        """Resident memory in MiB: the most it ever was, and what it is now."""
+        text = Path(f"/proc/{self._process.pid}/status").read_text()
+        found = dict(re.findall(r"^(VmHWM|VmRSS):\s+(\d+) kB", text, re.MULTILINE))
+        return int(found["VmHWM"]) / 1024, int(found["VmRSS"]) / 1024
+
+    def metrics(self, name: str, **labels: str) -> float:
+        """The sum of a metric over all series that carry these labels; 0 while there is nothing to scrape."""
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        found = (m for m in SAMPLE.finditer(self._scrape()) if m[1] == name)
+        return sum(float(m[3]) for m in found if all(item in (m[2] or "") for item in wanted))
+
+    def quiet(self, objects: int) -> bool:
+        """True when it leads, each object was looked at, and nothing waits or is under way."""
+        text = self._scrape()
+        values: dict[str, float] = {}
+        for match in SAMPLE.finditer(text):
+            values[match[1]] = values.get(match[1], 0.0) + float(match[3])
+        busy = values.get("workqueue_depth", 1) + values.get("controller_runtime_active_workers", 1)
+        looked = values.get("controller_runtime_reconcile_total", 0)
+        return values.get("leader_election_master_status") == 1 and busy == 0 and looked >= objects
+
+    def _scrape(self) -> str:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as response:
+                return str(response.read().decode())
+        except OSError:  # not listening yet
+            return ""
+
+    def wait(self, done: Callable[[], bool], seconds: float, every: float, what: str) -> None:
+        """Wait for something while the operator lives; RuntimeError if it dies or the time (seconds) is up."""
+        deadline = time.monotonic() + seconds
+        while not done():
+            if (code := self._process.poll()) is not None:
+                raise RuntimeError(f"the operator ended with exit code {code} while waiting until {what}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"after {seconds:.0f} s it was still not so that {what}")
+            time.sleep(every)
