@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import kopf
 from kubernetes.aio.client import Configuration
@@ -81,5 +81,7 @@ async def watch(
         clusterwide=not namespaces,
         namespaces=namespaces,
         standalone=True,
+        # Without one, kopf looks up the user's name, which a numeric user of a container does not have.
+        identity=cast(Any, GROUP),
         stop_flag=stop,
     )
