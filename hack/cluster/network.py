@@ -10,16 +10,18 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import TypeVar
 
 from hack.cluster import paths
 from hack.command import Failure, run
 
 BRIDGE = "trim0"
 SYSCTLS = ("net/ipv4/ip_forward", "net/bridge/bridge-nf-call-iptables")
+_Parsed = TypeVar("_Parsed")
 _SAVED_SYSCTLS = paths.STATE / "sysctls.json"
 
 
@@ -44,22 +46,25 @@ class Network:
 
 def from_environment(env: Mapping[str, str] = os.environ) -> Network:
     """Read the addresses; `TRIMTAB_NODE_IP`, `TRIMTAB_POD_CIDR`, `TRIMTAB_SERVICE_CIDR` replace the defaults."""
-    try:
-        network = Network(
-            node=IPv4Address(env.get("TRIMTAB_NODE_IP", "10.245.0.1")),
-            pods=IPv4Network(env.get("TRIMTAB_POD_CIDR", "10.244.0.0/24")),
-            services=IPv4Network(env.get("TRIMTAB_SERVICE_CIDR", "10.96.0.0/16")),
-        )
-    except ValueError as error:
-        raise Failure(
-            f"{error}: TRIMTAB_NODE_IP takes an IPv4 address, TRIMTAB_POD_CIDR and TRIMTAB_SERVICE_CIDR IPv4 networks"
-        ) from error
+    network = Network(
+        node=_parsed(IPv4Address, env, "TRIMTAB_NODE_IP", "10.245.0.1"),
+        pods=_parsed(IPv4Network, env, "TRIMTAB_POD_CIDR", "10.244.0.0/24"),
+        services=_parsed(IPv4Network, env, "TRIMTAB_SERVICE_CIDR", "10.96.0.0/16"),
+    )
     if network.pods.overlaps(network.services) or network.node in network.pods or network.node in network.services:
         raise Failure(
             f"node {network.node}, pods {network.pods} and services {network.services} overlap: "
             "set TRIMTAB_NODE_IP, TRIMTAB_POD_CIDR and TRIMTAB_SERVICE_CIDR to ranges apart from each other"
         )
     return network
+
+
+def _parsed(kind: Callable[[str], _Parsed], env: Mapping[str, str], name: str, default: str) -> _Parsed:
+    text = env.get(name, default)
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise Failure(f"{name}={text} is not usable ({error}): it takes an address such as {default}") from error
 
 
 def conflicts(network: Network, routes: Iterable[Mapping[str, str]]) -> list[str]:

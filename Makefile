@@ -1,0 +1,81 @@
+# Needs Python 3.11 with venv, and either Docker or root on Debian with Go. The rest is fetched, pinned, once.
+PYTHON ?= python3
+VENV   := .venv
+RUN    := $(VENV)/bin/python
+READY  := $(VENV)/.ready
+
+CODE := operator serving-image hack tests bench examples
+
+.DEFAULT_GOAL := help
+.PHONY: help venv up down status images check lint types layers unit generate verify contract apiserver e2e scale test demo
+
+# $(call timed,NAME,COMMAND): run a command and say how long it took.
+define timed
+@began=$$(date +%s); $(2); code=$$?; echo "== $(1): $$(( $$(date +%s) - began )) s"; exit $$code
+endef
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(READY) ## Install the pinned Python packages into .venv
+
+$(READY): requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(call timed,venv,$(RUN) -m pip install --quiet --require-hashes --requirement requirements/dev.txt)
+	@touch $(READY)
+
+up: venv ## Bring up a real Kubernetes on this machine (kind, or processes where Docker cannot run it)
+	@$(RUN) -m hack.cluster up
+
+down: venv ## Take the cluster down and leave nothing of it but the cache
+	@$(RUN) -m hack.cluster down
+
+status: venv ## Show what the cluster runs
+	@$(RUN) -m hack.cluster status
+
+images: venv ## Build the images and load them into the cluster
+	@$(RUN) -m hack.images load
+
+demo: venv ## Show all of it: cluster, install, train, serve, roll out, scale
+	@$(RUN) -m hack.demo
+
+generate: venv ## Write CRDs, chart copies and reference pages from the models
+	@$(RUN) -m hack.generate
+
+verify: venv ## Check that what `generate` writes is what is committed
+	$(call timed,verify,$(RUN) -m hack.generate --check)
+
+check: lint types layers unit ## The fast checks: lint, types, layers, unit and property tests
+
+lint: venv
+	$(call timed,lint,$(RUN) -m ruff check $(CODE) && $(RUN) -m ruff format --check $(CODE))
+
+types: venv
+	$(call timed,types,$(RUN) -m mypy -p trimtab -p trimtab_serving -p trimtab_toolbox -p hack)
+
+layers: venv
+	$(call timed,layers,PYTHONPATH=operator:serving-image $(VENV)/bin/lint-imports --no-cache)
+
+unit: venv
+	$(call timed,unit,$(RUN) -m pytest tests/unit tests/property -q)
+
+contract: venv
+	$(call timed,contract,$(RUN) -m pytest tests/contract -q)
+
+apiserver: venv ## Tests against a real API server (no node)
+	$(call timed,apiserver,$(RUN) -m pytest tests/apiserver -q)
+
+e2e: up images ## Tests on the whole cluster
+	$(call timed,e2e,$(RUN) -m pytest tests/e2e -q)
+
+scale: venv
+	$(call timed,scale,$(RUN) -m pytest tests/scale -q)
+
+test: ## Everything, fast things first
+	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory verify
+	@$(MAKE) --no-print-directory contract
+	@$(MAKE) --no-print-directory apiserver
+	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory scale
