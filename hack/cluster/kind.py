@@ -20,19 +20,12 @@ NODE_IMAGE = "kindest/node:v1.34.11@sha256:44e222ee2132dab25ff87301682f89eb82c78
 _CREATE_SECONDS = 900
 _LOAD_SECONDS = 600
 
-# Both spellings of kubeadm's arguments: a patch for a version that the node does not use is ignored.
-_HPA_SYNC = [
-    {
-        "kind": "ClusterConfiguration",
-        "apiVersion": "kubeadm.k8s.io/v1beta3",
-        "controllerManager": {"extraArgs": {"horizontal-pod-autoscaler-sync-period": "5s"}},
-    },
-    {
-        "kind": "ClusterConfiguration",
-        "apiVersion": "kubeadm.k8s.io/v1beta4",
-        "controllerManager": {"extraArgs": [{"name": "horizontal-pod-autoscaler-sync-period", "value": "5s"}]},
-    },
-]
+# The version of kubeadm's configuration that kind writes for a node before Kubernetes 1.36; another is ignored.
+_HPA_SYNC = {
+    "kind": "ClusterConfiguration",
+    "apiVersion": "kubeadm.k8s.io/v1beta3",
+    "controllerManager": {"extraArgs": {"horizontal-pod-autoscaler-sync-period": "5s"}},
+}
 
 
 def up() -> None:
@@ -77,7 +70,7 @@ def configuration() -> dict[str, object]:
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
         "nodes": [{"role": "control-plane"}],
-        "kubeadmConfigPatches": [yaml.safe_dump(patch) for patch in _HPA_SYNC],
+        "kubeadmConfigPatches": [yaml.safe_dump(_HPA_SYNC)],
     }
 
 
