@@ -8,13 +8,27 @@ went through before; a container that restarts again and again has trouble also 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from trimtab.core.objects import Object, condition
 
-PULL_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
+PULL_REASONS = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+        "RegistryUnavailable",
+        "SignatureValidationFailed",
+    }
+)
+# Between two pulls kubelet puts this before the error of the last one.
+PAUSE = re.compile(r'^Back-off pulling image "[^"]*": \w+: ')
+REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,127}")
 CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 FINAL_EXIT_CODE = 10
 LAST_WORDS = 600
@@ -72,19 +86,21 @@ def _container_trouble(pod: str, status: Mapping[str, Any]) -> Iterator[Trouble]
     waiting = status.get("state", {}).get("waiting", {})
     where = f"container {status['name']} of pod {pod}"
     if waiting.get("reason") in PULL_REASONS:
-        cause = waiting.get("message", "").rpartition("ErrImagePull: ")[2]
+        cause = PAUSE.sub("", waiting.get("message", ""))
         yield Trouble(1, "ImagePullFailed", f"{where} cannot pull {status.get('image', 'its image')}: {cause}")
     if waiting.get("reason") in CONFIG_REASONS:
         yield Trouble(1, "ContainerRefused", f"{where} cannot start: {waiting.get('message', '')}")
     ended = _terminated(status)
-    if ended.get("exitCode", 0) != 0:
+    # A server that leaves without an error does not serve either; an init container may run a second time in peace.
+    looping = waiting.get("reason") == "CrashLoopBackOff" or status.get("restartCount", 0) > 1
+    if ended and (ended.get("exitCode", 0) != 0 or looping):
         yield _ended_badly(where, ended)
 
 
 def _ended_badly(where: str, ended: Mapping[str, Any]) -> Trouble:
     spoken = _spoken(ended)
-    if spoken.get("reason"):
-        return Trouble(0, str(spoken["reason"]), f"{spoken.get('message', '')} ({where})")
+    if _is_reason(spoken.get("reason")):
+        return Trouble(0, spoken["reason"], f"{spoken.get('message', '')} ({where})")
     if ended.get("reason") == "OOMKilled":
         return Trouble(0, "OutOfMemory", f"{where} used more than its memory limit and was killed; raise the limit")
     words = (ended.get("message") or "").strip()[-LAST_WORDS:] or "it said nothing"
@@ -95,9 +111,14 @@ def _terminated(status: Mapping[str, Any]) -> Mapping[str, Any]:
     return status.get("state", {}).get("terminated") or status.get("lastState", {}).get("terminated") or {}
 
 
+def _is_reason(word: Any) -> bool:
+    """Containers run what users bring: only what a condition can hold is taken for a reason."""
+    return isinstance(word, str) and REASON.fullmatch(word) is not None
+
+
 def _spoken(ended: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
         spoken = json.loads(ended.get("message") or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return spoken if isinstance(spoken, dict) else {}
