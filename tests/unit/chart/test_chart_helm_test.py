@@ -72,7 +72,10 @@ def test_it_asks_only_what_is_installed() -> None:
 
 
 def test_it_leaves_nothing_behind() -> None:
-    notes = one(render({}), "Pod", "trimtab-test")["metadata"]["annotations"]
+    pod = one(render({}), "Pod", "trimtab-test")
+    assert pod["spec"]["restartPolicy"] == "Never"
+    assert pod["spec"]["activeDeadlineSeconds"] > 120
+    notes = pod["metadata"]["annotations"]
     assert notes["helm.sh/hook"] == "test"
     assert notes["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
 

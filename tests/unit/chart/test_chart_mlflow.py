@@ -71,6 +71,11 @@ def test_sqlite_and_files_share_the_claim() -> None:
     assert claim["spec"]["resources"]["requests"]["storage"] == "10Gi"
     assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     assert "storageClassName" not in claim["spec"]
+    for container in (*pod(objects)["initContainers"], *pod(objects)["containers"]):
+        assert {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]} == {
+            "tmp": "/tmp",
+            "data": "/data",
+        }
     # The volume belongs to the group the server runs with.
     context = pod(objects)["securityContext"]
     assert context["fsGroup"] == context["runAsGroup"]

@@ -46,6 +46,13 @@ def test_every_pod_passes_the_restricted_standard(values: dict[str, Any]) -> Non
     assert {name: found for name, pod in pods.items() if (found := violations(pod))} == {}
 
 
+def test_pods_run_as_the_user_of_the_images_with_the_runtimes_seccomp_profile() -> None:
+    for pod in pod_specs(render({})).values():
+        context = pod["securityContext"]
+        assert (context["runAsUser"], context["runAsGroup"]) == (65532, 65532)
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 def test_only_the_operator_holds_a_token(values: dict[str, Any]) -> None:
     objects = render(values)
