@@ -44,8 +44,8 @@ def objects(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]
 
 
 def test_the_schema_is_a_schema_and_accepts_the_defaults() -> None:
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    jsonschema.Draft202012Validator(SCHEMA).validate(DEFAULTS)
+    jsonschema.Draft7Validator.check_schema(SCHEMA)
+    jsonschema.Draft7Validator(SCHEMA).validate(DEFAULTS)
 
 
 def test_no_object_in_the_schema_is_open() -> None:
@@ -176,4 +176,4 @@ def test_a_release_name_that_services_may_not_have_is_refused() -> None:
 
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 def test_the_schema_accepts_what_the_other_tests_render(values: dict[str, Any]) -> None:
-    jsonschema.Draft202012Validator(SCHEMA).validate(values)
+    jsonschema.Draft7Validator(SCHEMA).validate(values)
