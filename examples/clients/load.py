@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import pathlib
 import time
+import urllib.request
 from collections import Counter
 from urllib.parse import urlsplit
 
@@ -65,10 +67,21 @@ async def client(connection: Connection, until: asyncio.Event, per_connection: i
             connection.close()
 
 
+def one_row(url: str) -> bytes:
+    """A request for one row of ones (or "1"s), shaped as the model's metadata asks."""
+    with urllib.request.urlopen(url.removesuffix("/infer"), timeout=10) as answer:
+        inputs = json.load(answer)["inputs"]
+    for tensor in inputs:
+        tensor["shape"] = [max(1, size) for size in tensor["shape"]]
+        one: object = "1" if tensor["datatype"] == "BYTES" else 1
+        tensor["data"] = [one] * math.prod(tensor["shape"])
+    return json.dumps({"inputs": inputs}).encode()
+
+
 async def run(options: argparse.Namespace) -> Counter[str]:
     """All clients, until it is time."""
     url = urlsplit(options.url)
-    body = pathlib.Path(options.body).read_bytes() if options.body else options.json.encode()
+    body = pathlib.Path(options.body).read_bytes() if options.body else one_row(options.url)
     head = f"POST {url.path} HTTP/1.1\r\nHost: {url.hostname}\r\nContent-Type: application/json\r\n"
     request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
     until, seen = asyncio.Event(), Counter[str]()
@@ -92,8 +105,7 @@ def main() -> None:
     """Print one JSON object; exit with 1 if any request failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", required=True)
-    parser.add_argument("--json", default="", help="the request's body")
-    parser.add_argument("--body", default="", help="a file with the request's body")
+    parser.add_argument("--body", default="", help="a file with the request's body; a row of ones if not given")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--per-connection", type=int, default=100)

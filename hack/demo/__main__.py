@@ -28,9 +28,9 @@ def main() -> None:
     """Show all of it."""
     began = time.monotonic()
     engine.up()
-    images.build_all()
+    built = images.build_all()
     with step("install Trimtab and MLflow with Helm"):
-        release.install()
+        release.install(built)
     story.tell()
     say(NEXT.format(kubeconfig=paths.KUBECONFIG))
     say(f"the demo took {elapsed(time.monotonic() - began)}")

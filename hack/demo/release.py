@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 from hack import ROOT, images
 from hack.cluster import binaries, kubectl, paths
 from hack.command import run
@@ -24,11 +27,25 @@ def restricted(namespace: str) -> None:
     kubectl.apply(f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}, labels: {{{enforce}}}}}\n")
 
 
-def install(*extra: str) -> None:
-    """Install or upgrade, and wait until operator and MLflow are ready."""
+def install(full_names: Mapping[str, str]) -> None:
+    """Install or upgrade with these images, and wait until operator and MLflow are ready."""
     restricted(NAMESPACE)
+    _unlock()
     helm(
         *("upgrade", "--install", NAME, str(CHART), "--namespace", NAMESPACE, "--wait", "--timeout", "5m"),
-        *images.helm_arguments(images.references()),
-        *extra,
+        *images.helm_arguments(full_names),
     )
+
+
+def image(variable: str) -> str:
+    """An image the installed operator was told to use, such as TRIMTAB_TOOLBOX_IMAGE."""
+    deployment = kubectl.read("-n", NAMESPACE, "deployment", f"{NAME}-operator")
+    environment = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    return next(str(entry["value"]) for entry in environment if entry["name"] == variable)
+
+
+def _unlock() -> None:
+    """Undo what an interrupted helm left half done; it refuses to go on from there by itself."""
+    for found in json.loads(helm("list", "--namespace", NAMESPACE, "--pending", "--output", "json")):
+        undo = ["uninstall", NAME] if found["status"] == "pending-install" else ["rollback", NAME]
+        helm(*undo, "--namespace", NAMESPACE, "--wait")

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hack import ROOT, images
+from hack import ROOT
 from hack.cluster import kubectl
 from hack.command import Failure
 from hack.demo import release
@@ -80,7 +80,7 @@ class Script:
     def _job(self, script: str, arguments: tuple[str, ...], cpu: str) -> dict[str, Any]:
         container = {
             "name": "script",
-            "image": images.references()["trimtab-toolbox"],
+            "image": release.image("TRIMTAB_TOOLBOX_IMAGE"),
             "command": ["python", f"/scripts/{script}", *arguments],
             "env": [
                 {"name": "MLFLOW_TRACKING_URI", "value": release.TRACKING_URI},

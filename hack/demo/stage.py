@@ -14,7 +14,6 @@ from hack.demo import release
 from hack.demo.script import Script
 
 Object = dict[str, Any]
-ROW = json.dumps({"inputs": [{"name": "input", "shape": [1, 30], "datatype": "FP32", "data": [1.0] * 30}]})
 ALIAS = """
 import json, urllib.request
 body = json.dumps({{"name": "{name}", "alias": "champion", "version": "{version}"}}).encode()
@@ -65,7 +64,7 @@ class Stage:
         """Start a load that ends when told to, or after so many seconds."""
         url = f"http://{deployment}.{self.namespace}.svc/v2/models/{deployment}/infer"
         size = ("--seconds", str(seconds), "--connections", str(connections))
-        return Script(self.namespace, name, "load.py", "--url", url, "--json", ROW, *size)
+        return Script(self.namespace, name, "load.py", "--url", url, *size)
 
     def point_alias(self, version: str) -> None:
         """Move the alias as a person would in MLflow's interface."""

@@ -13,12 +13,16 @@ from hack.demo import release
 from hack.demo.stage import Stage
 
 
+SHARED = "e2e-tumour"
+
+
 @pytest.fixture(scope="session", autouse=True)
-def installed() -> None:
-    """The release made from this checkout; quick when `make demo` was here before."""
+def installed() -> dict[str, str]:
+    """The release made from this checkout (its images); quick when `make demo` was here before."""
     engine.up()
-    images.build_all()
-    release.install()
+    built = images.build_all()
+    release.install(built)
+    return built
 
 
 @pytest.fixture
@@ -32,11 +36,8 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
 
 
 @pytest.fixture(scope="module")
-def versions(installed: None) -> dict[str, str]:
+def versions(installed: dict[str, str]) -> dict[str, str]:
     """Two versions of one registered model, trained in the cluster: kind of model → version."""
     release.restricted("e2e-training")
     trainer = Stage("e2e-training", SHARED)
     return {kind: str(trainer.train(kind, "--alias", kind)["version"]) for kind in ("logistic", "forest")}
-
-
-SHARED = "e2e-tumour"

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from hack import images
 from hack.cluster import kubectl
 from hack.demo import release
 from hack.demo.stage import Stage, condition
@@ -81,17 +80,16 @@ def test_a_bundle_that_was_tampered_with_is_not_served(serving: Stage, versions:
 
 
 def test_an_upgrade_to_an_image_that_cannot_be_pulled_leaves_everything_serving(
-    serving: Stage, versions: dict[str, str]
+    serving: Stage, versions: dict[str, str], installed: dict[str, str]
 ) -> None:
     good = serving.read("mdep", "tumour")["status"]["serving"]
-    bad = {**images.references(), "trimtab-server": "localhost/trimtab-server:never-built"}
     try:
-        release.install(*images.helm_arguments(bad))
+        release.install({**installed, "trimtab-server": "localhost/trimtab-server:never-built"})
         mdep = serving.until("mdep", "tumour", failing("ImagePullFailed"))
         assert "never-built" in condition(mdep, "Ready")["message"]
         assert selected(serving) == good
     finally:
-        release.install()
+        release.install(installed)
     serving.serving("tumour", versions["logistic"])
 
 

@@ -43,11 +43,11 @@ class Rollout:
 
 
 def available(workload: Mapping[str, Any]) -> int:
-    """Pods of a Deployment that are ready for traffic; none while its controller has not seen the latest spec."""
-    status = workload.get("status", {})
-    if status.get("observedGeneration", 0) < workload.get("metadata", {}).get("generation", 1):
-        return 0
-    return int(status.get("availableReplicas", 0))
+    """Pods of a Deployment that are ready for traffic.
+
+    True also before its controller has seen the latest spec: within a revision only the number of pods changes.
+    """
+    return int(workload.get("status", {}).get("availableReplicas", 0))
 
 
 def replicas(workload: Mapping[str, Any]) -> int:
