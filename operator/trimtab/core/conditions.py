@@ -17,6 +17,7 @@ from trimtab.core.plan import Event
 
 Truth = Literal["True", "False", "Unknown"]
 MESSAGE_LIMIT = 2_000
+NOTE_LIMIT = 1_000  # of the 1,024 bytes, not characters, that an Event may have
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def transition(previous: Sequence[Mapping[str, Any]], merged: Sequence[Mapping[s
     if new["status"] == "Unknown" and not old:
         return ()  # "it exists and is being worked on" is what the object itself already says
     kind: Literal["Normal", "Warning"] = "Warning" if new["status"] == "False" else "Normal"
-    return (Event(kind, new["reason"], new["message"][:1_000]),)
+    note = new["message"].encode()[:NOTE_LIMIT].decode(errors="ignore")
+    return (Event(kind, new["reason"], note),)
 
 
 def overruled(status: Object, by: Iterable[Condition], previous: Sequence[Mapping[str, Any]], now: datetime) -> Object:

@@ -7,6 +7,7 @@ hand). Fields that others added are theirs: containment, not equality.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -17,6 +18,7 @@ from trimtab.core.objects import Object
 # The field that tells list entries apart, where the API merges by one (structured-merge-diff list maps).
 MERGE_KEYS = ("name", "mountPath", "port", "type", "uid")
 QUANTITY_FIELDS = frozenset({"limits", "requests", "sizeLimit", "capacity"})
+QUANTITY = re.compile(r"([+-]?(?:[0-9]+[.]?[0-9]*|[.][0-9]+)(?:[eE][+-]?[0-9]+)?)([numkMGTPE]|[KMGTPE]i)?")
 SUFFIXES = {
     "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1),
     "k": Decimal(10) ** 3, "M": Decimal(10) ** 6, "G": Decimal(10) ** 9, "T": Decimal(10) ** 12,
@@ -28,9 +30,10 @@ SUFFIXES = {
 
 def quantity(text: str | int | float) -> Decimal:
     """A Kubernetes quantity as a number; raises InvalidOperation for anything else."""
-    text = str(text)
-    number = text.rstrip("numkMGTPEi")
-    return Decimal(number) * SUFFIXES.get(text[len(number) :], Decimal("NaN"))
+    found = QUANTITY.fullmatch(str(text))
+    if found is None:
+        raise InvalidOperation(f"{text!r} is not a quantity")
+    return Decimal(found[1]) * SUFFIXES[found[2] or ""]
 
 
 def needs_apply(desired: Object, observed: Object | None) -> bool:

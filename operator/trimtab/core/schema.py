@@ -7,18 +7,33 @@ in it is an error here, at generation time, and never a silently weaker schema.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
 from trimtab.core.objects import GROUP, VERSION
 
+CATEGORY = "mlops"
 DROPPED = frozenset({"title", "$defs"})
 # The order in which a person reads a field; what is not named here stands between.
 FIRST = ("description", "type", "format", "default", "enum")
 LAST = ("required", "x-kubernetes-validations", "properties", "items", "additionalProperties")
+BOUNDS = (
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "minItems",
+    "maxItems",
+    "minProperties",
+    "maxProperties",
+)
+KEYWORDS = frozenset((*FIRST, *LAST, *BOUNDS, "const", *DROPPED))
+DEEPEST = 24
 # The API server allows no description of `metadata`: it brings its own.
 IDENTITY: dict[str, Any] = {
     "apiVersion": {"description": "The version of this API.", "type": "string"},
@@ -64,7 +79,6 @@ class Definition:
     columns: Sequence[Column]
     rules: Sequence[Mapping[str, str]] = ()
     scale: Mapping[str, str] | None = None
-    categories: Sequence[str] = field(default=("mlops",))
 
 
 def structural(model: type[BaseModel]) -> dict[str, Any]:
@@ -86,10 +100,7 @@ def without_defaults(node: Mapping[str, Any]) -> dict[str, Any]:
 
 def _convert(node: Mapping[str, Any], defs: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
     node = _inline(node, defs, path)
-    if len(path) > 24:
-        raise ValueError(f"{'.'.join(path)}: recursive types have no structural schema")
-    if "prefixItems" in node or ("type" not in node and "x-kubernetes-int-or-string" not in node):
-        raise ValueError(f"{'.'.join(path)}: tuples and untyped values have no structural schema: {dict(node)}")
+    _refuse(node, path)
     out = {key: value for key, value in node.items() if key not in DROPPED}
     if "const" in out:
         out["enum"] = [out.pop("const")]
@@ -104,6 +115,22 @@ def _convert(node: Mapping[str, Any], defs: Mapping[str, Any], path: tuple[str, 
         out["items"] = _convert(node["items"], defs, (*path, "[]"))
         out.setdefault("x-kubernetes-list-type", "atomic")
     return _tidy(out)
+
+
+def _refuse(node: Mapping[str, Any], path: tuple[str, ...]) -> None:
+    """ValueError for whatever would be lost, or refused by the API server, if it were written down."""
+    place = ".".join(path)
+    if len(path) > DEEPEST:
+        raise ValueError(f"{place}: a type that contains itself has no structural schema")
+    foreign = sorted(key for key in node if key not in KEYWORDS and not key.startswith("x-kubernetes-"))
+    if foreign:
+        raise ValueError(
+            f"{place}: {', '.join(foreign)} cannot be said in a structural schema; use ge, le, or a CEL rule"
+        )
+    if "type" not in node and "x-kubernetes-int-or-string" not in node:
+        raise ValueError(f"{place}: a field needs one type; name it in place of Any")
+    if node.get("type") == "number":
+        raise ValueError(f"{place}: floating point is read back differently; use whole percents, or a decimal string")
 
 
 def _tidy(node: dict[str, Any]) -> dict[str, Any]:
@@ -123,14 +150,16 @@ def _inline(node: Mapping[str, Any], defs: Mapping[str, Any], path: tuple[str, .
     """Resolve `$ref` and `T | None`: whatever stands beside the reference wins over what it refers to."""
     if "x-kubernetes-int-or-string" in node:
         return {key: value for key, value in node.items() if key != "anyOf"}
-    while "$ref" in node or "anyOf" in node or "allOf" in node:
-        rest = {k: v for k, v in node.items() if k not in ("$ref", "anyOf", "allOf")}
+    while "$ref" in node or "anyOf" in node:
+        rest = {key: value for key, value in node.items() if key not in ("$ref", "anyOf")}
         if "$ref" in node:
             target = defs[node["$ref"].rpartition("/")[2]]
         else:
-            options = [o for o in (node.get("anyOf") or node["allOf"]) if o.get("type") != "null"]
+            options = [option for option in node["anyOf"] if option.get("type") != "null"]
             if len(options) != 1:
-                raise ValueError(f"{'.'.join(path)}: a union has no structural schema")
+                raise ValueError(
+                    f"{'.'.join(path)}: a choice of types has no structural schema; use one struct per type"
+                )
             target = options[0]
             if rest.get("default", ...) is None:
                 rest.pop("default")
@@ -157,7 +186,7 @@ def crd(definition: Definition) -> dict[str, Any]:
                 "plural": names.plural,
                 "singular": names.kind.lower(),
                 "shortNames": [names.short],
-                "categories": list(definition.categories),
+                "categories": [CATEGORY],
             },
             "versions": [
                 {
@@ -185,7 +214,7 @@ def _root(definition: Definition) -> dict[str, Any]:
         "required": ["spec"],
         "x-kubernetes-validations": [dict(item) for item in definition.rules],
         "properties": {
-            **IDENTITY,
+            **copy.deepcopy(IDENTITY),
             "spec": structural(definition.spec),
             "status": without_defaults(structural(definition.status)),
         },
