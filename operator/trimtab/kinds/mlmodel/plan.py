@@ -27,6 +27,8 @@ from trimtab.kinds.mlmodel.api import MLModel, Revision, Status
 from trimtab.kinds.mlmodel.observe import Observed, moving
 
 RETRY_AFTER = timedelta(seconds=60)
+# Jobs and their pods come over two watches: a finished Job may be seen before the last words of its pod.
+WORDS_AFTER = timedelta(seconds=10)
 # Trying these again later can succeed without anybody changing anything.
 PASSING = frozenset({"SourceUnreachable", "StoreUnreachable", "Timeout", "ImportResultLost", "DeadlineExceeded"})
 
@@ -39,6 +41,7 @@ class Import:
     job: Object | None = None
     failure: pods.Trouble | None = None
     failed_at: datetime | None = None
+    words_by: datetime | None = None
 
     @property
     def may_retry(self) -> bool:
@@ -49,7 +52,7 @@ class Import:
 def plan(model: MLModel, seen: Observed, now: datetime) -> Plan:
     """Judge one MLModel; the same input gives the same plan."""
     uri = seen.resolution.uri
-    progress = _progress(model, seen) if uri else Import()
+    progress = _progress(model, seen, now) if uri else Import()
     revisions = _revisions(model, progress.revision)
     current = _current(model, revisions, progress.revision)
     judged = tuple(_judge(model, seen, progress, current))
@@ -73,11 +76,11 @@ def plan(model: MLModel, seen: Observed, now: datetime) -> Plan:
         apply=() if job is None or drop or not _repairable(job, seen) else (job,),
         keep=frozenset() if job is None or drop else frozenset({ref_of(job)}),
         status=status,
-        requeue_after=_requeue(model, retry),
+        requeue_after=_requeue(model, retry, progress.words_by - now if progress.words_by else None),
     )
 
 
-def _progress(model: MLModel, seen: Observed) -> Import:
+def _progress(model: MLModel, seen: Observed, now: datetime) -> Import:
     key = children.import_key(model, seen.resolution.uri)
     wanted = children.import_job(model, seen.resolution.uri, seen.platform)
     known = next((r for r in model.status.revisions if r.import_key == key), None)
@@ -93,29 +96,32 @@ def _progress(model: MLModel, seen: Observed) -> Import:
         return Import(job=wanted, failure=failure, failed_at=conditions.parse_time(ended["lastTransitionTime"]))
     done = condition(job, "Complete")
     if done.get("status") == "True":
-        return _finished(model, seen.resolution.uri, key, wanted, own, done["lastTransitionTime"])
+        return _finished(model, seen.resolution.uri, wanted, own, done["lastTransitionTime"], now)
     # Still trying: trouble is worth telling, but the Job has not given up.
     return Import(job=wanted, failure=pods.trouble(own) or pods.refusal(job))
 
 
-def _finished(model: MLModel, uri: str, key: str, job: Object, own: Iterable[Object], at: str) -> Import:
+def _finished(model: MLModel, uri: str, job: Object, own: Iterable[Object], at: str, now: datetime) -> Import:
     """The revision a finished Job reports. Its message is only a hint: if it is lost, importing again is harmless."""
+    ended = conditions.parse_time(at)
     spoken = next((words for pod in own if "digest" in (words := pods.last_words(pod, children.CONTAINER))), None)
+    if spoken is None and now < ended + WORDS_AFTER:
+        return Import(job=job, words_by=ended + WORDS_AFTER)
     try:
-        return Import(revision=_revision(model, uri, key, spoken or {}, at), job=job)
-    except (ValidationError, KeyError) as error:
+        return Import(revision=_revision(model, uri, spoken or {}, at), job=job)
+    except (ValidationError, KeyError, TypeError) as error:
         what = f"the import Job {job['metadata']['name']} finished, but its result cannot be read"
         detail = json.dumps(spoken)[:200] if spoken else "its pod is gone"
         failure = pods.Trouble(9, "ImportResultLost", f"{what} ({detail}): {type(error).__name__}; importing again")
-        return Import(job=job, failure=failure, failed_at=conditions.parse_time(at) - RETRY_AFTER)
+        return Import(job=job, failure=failure, failed_at=ended - RETRY_AFTER)
 
 
-def _revision(model: MLModel, uri: str, key: str, spoken: Mapping[str, Any], at: str) -> Revision:
+def _revision(model: MLModel, uri: str, spoken: Mapping[str, Any], at: str) -> Revision:
     digest = spoken["digest"]
     return Revision.model_validate(
         {
             **{k: v for k, v in spoken.items() if k != "schema"},
-            "importKey": key,
+            "importKey": children.import_key(model, uri),
             "uri": uri,
             "version": uri.rpartition("/")[2] if uri.startswith("models:/") else digest[7:19],
             "importedAt": at,
@@ -129,18 +135,19 @@ def _revisions(model: MLModel, found: Revision | None) -> list[Revision]:
     known = list(model.status.revisions)
     if found is not None and all(r.import_key != found.import_key for r in known):
         known.insert(0, found)
-    approved = model.metadata.get("annotations", {}).get(metadata.APPROVE, "")
+    # A model is its digest: what was approved once needs no second word when another version has the same bytes.
+    approved = {r.digest for r in known if r.approved} | {
+        model.metadata.get("annotations", {}).get(metadata.APPROVE, "")
+    }
     known = [
-        r.model_copy(update={"approved": True}) if not r.approved and _approves(model, approved, r) else r
+        r.model_copy(update={"approved": True})
+        if not r.approved and (model.spec.approval == "Auto" or r.digest in approved)
+        else r
         for r in known
     ]
     limit = model.spec.revision_history_limit
     must = {model.status.current, found.digest if found else ""}
     return [r for i, r in enumerate(known) if i < limit or r.digest in must]
-
-
-def _approves(model: MLModel, approved: str, revision: Revision) -> bool:
-    return model.spec.approval == "Auto" or approved == revision.digest
 
 
 def _current(model: MLModel, revisions: list[Revision], found: Revision | None) -> Revision | None:
@@ -222,8 +229,8 @@ def _retry_in(progress: Import, now: datetime) -> timedelta | None:
     return progress.failed_at + RETRY_AFTER - now
 
 
-def _requeue(model: MLModel, retry: timedelta | None) -> timedelta | None:
-    waits = [retry] if retry is not None and retry > timedelta(0) else []
+def _requeue(model: MLModel, *waits: timedelta | None) -> timedelta | None:
+    soon = [wait for wait in waits if wait is not None and wait > timedelta(0)]
     if moving(model.spec.source.uri):
-        waits.append(timedelta(seconds=model.spec.source.poll_seconds))
-    return min(waits, default=None)
+        soon.append(timedelta(seconds=model.spec.source.poll_seconds))
+    return min(soon, default=None)
