@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 CODE := operator serving-image hack tests bench examples
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up down status images check lint types layers unit generate verify contract apiserver e2e scale test demo
+.PHONY: help venv up down status images check lint types layers unit generate verify contract apiserver e2e test demo
 
 # $(call timed,NAME,COMMAND): run a command and say how long it took.
 define timed
@@ -69,13 +69,9 @@ apiserver: venv ## Tests against a real API server (no node)
 e2e: up images ## Tests on the whole cluster
 	$(call timed,e2e,$(RUN) -m pytest tests/e2e -q)
 
-scale: venv
-	$(call timed,scale,$(RUN) -m pytest tests/scale -q)
-
 test: ## Everything, fast things first
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory verify
 	@$(MAKE) --no-print-directory contract
 	@$(MAKE) --no-print-directory apiserver
 	@$(MAKE) --no-print-directory e2e
-	@$(MAKE) --no-print-directory scale

@@ -75,11 +75,12 @@ def conflicts(network: Network, routes: Iterable[Mapping[str, str]]) -> list[str
     ours = {("lo", str(network.services)), (BRIDGE, str(network.pods))}
     found = []
     for route in routes:
-        if route["dst"] == "default" or (route["dev"], route["dst"]) in ours:
+        device = route.get("dev", "no device")
+        if route["dst"] == "default" or (device, route["dst"]) in ours:
             continue
         taken = ipaddress.ip_network(route["dst"], strict=False)
         if any(taken.overlaps(range_) for range_ in (network.pods, network.services)) or network.node in taken:
-            found.append(f"{route['dst']} on {route['dev']}")
+            found.append(f"{route['dst']} on {device}")
     return found
 
 

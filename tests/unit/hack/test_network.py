@@ -56,6 +56,7 @@ def test_a_strangers_route_into_our_ranges_is_named() -> None:
         {"dst": "10.96.0.0/12", "dev": "vpn0"},
         {"dst": "10.244.0.0/24", "dev": "cni0"},
         {"dst": "10.245.0.1", "dev": "tun0"},
+        {"type": "unreachable", "dst": "10.0.0.0/8"},
     ]
-    expected = ["10.96.0.0/12 on vpn0", "10.244.0.0/24 on cni0", "10.245.0.1 on tun0"]
+    expected = ["10.96.0.0/12 on vpn0", "10.244.0.0/24 on cni0", "10.245.0.1 on tun0", "10.0.0.0/8 on no device"]
     assert conflicts(from_environment({}), routes) == expected
