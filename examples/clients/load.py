@@ -48,7 +48,9 @@ class Connection:
             self._streams = None
 
 
-async def client(connection: Connection, until: asyncio.Event, per_connection: int, seen: Counter[str]) -> None:
+async def client(
+    connection: Connection, until: asyncio.Event, per_connection: int, pause: float, seen: Counter[str]
+) -> None:
     """Ask again and again."""
     count = 0
     while not until.is_set():
@@ -65,6 +67,7 @@ async def client(connection: Connection, until: asyncio.Event, per_connection: i
             connection.close()
         if count % per_connection == 0:
             connection.close()
+        await asyncio.sleep(pause)
 
 
 def one_row(url: str) -> bytes:
@@ -87,7 +90,13 @@ async def run(options: argparse.Namespace) -> Counter[str]:
     until, seen = asyncio.Event(), Counter[str]()
     clients = [
         asyncio.create_task(
-            client(Connection(str(url.hostname), url.port or 80, request), until, options.per_connection, seen)
+            client(
+                Connection(str(url.hostname), url.port or 80, request),
+                until,
+                options.per_connection,
+                options.pause,
+                seen,
+            )
         )
         for _ in range(options.connections)
     ]
@@ -109,6 +118,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--per-connection", type=int, default=100)
+    parser.add_argument("--pause", type=float, default=0, help="seconds between two requests of a connection")
     parser.add_argument("--stop-file", default="/tmp/stop")  # noqa: S108
     seen = asyncio.run(run(parser.parse_args()))
     print(json.dumps({"requests": 0, "failed": 0, **seen}, sort_keys=True))

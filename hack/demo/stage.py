@@ -60,10 +60,10 @@ class Stage:
         arguments = ("--url", url, "--model", deployment, "--source", source)
         return Script(self.namespace, "compare", "compare.py", *arguments).result()
 
-    def load(self, name: str, deployment: str, connections: int, seconds: float = 300) -> Script:
-        """Start a load that ends when told to, or after so many seconds."""
+    def load(self, name: str, deployment: str, connections: int, seconds: float = 300, pause: float = 0) -> Script:
+        """Start a load that ends when told to, or after so many seconds; `pause` seconds between two requests."""
         url = f"http://{deployment}.{self.namespace}.svc/v2/models/{deployment}/infer"
-        size = ("--seconds", str(seconds), "--connections", str(connections))
+        size = ("--seconds", str(seconds), "--connections", str(connections), "--pause", str(pause))
         return Script(self.namespace, name, "load.py", "--url", url, *size)
 
     def point_alias(self, version: str) -> None:

@@ -44,7 +44,7 @@ def tell() -> None:
 
 def _switch(first: dict[str, Any], second: dict[str, Any]) -> None:
     with step("move the alias to the forest, and traffic with it, under load"):
-        traffic = STAGE.load("traffic", MODEL, connections=4)
+        traffic = STAGE.load("traffic", MODEL, connections=8, pause=0.01)
         traffic.started()
         STAGE.point_alias(second["version"])
         STAGE.serving(MODEL, second["version"])

@@ -60,13 +60,11 @@ def test_the_ends_of_the_schemas_ranges_are_within_the_operators(end: str) -> No
         "minimum": {
             "maxConcurrentReconciles": 1,
             "resyncSeconds": 10,
-            "writes": {"perSecond": 1, "burst": 1},
             "leaderElection": {"leaseDurationSeconds": 3, "renewDeadlineSeconds": 2, "retryPeriodSeconds": 1},
         },
         "maximum": {
             "maxConcurrentReconciles": 100,
             "resyncSeconds": 86400,
-            "writes": {"perSecond": 10000, "burst": 100000},
             "leaderElection": {
                 "leaseDurationSeconds": 3600,
                 "renewDeadlineSeconds": 3599,

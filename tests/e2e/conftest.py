@@ -12,7 +12,6 @@ from hack.cluster import engine, kubectl
 from hack.demo import release
 from hack.demo.stage import Stage
 
-
 SHARED = "e2e-tumour"
 
 

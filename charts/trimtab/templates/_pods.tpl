@@ -63,10 +63,6 @@ affinity:
   value: {{ .Values.leaderElection.renewDeadlineSeconds | quote }}
 - name: TRIMTAB_LEASE_RETRY_SECONDS
   value: {{ .Values.leaderElection.retryPeriodSeconds | quote }}
-- name: TRIMTAB_WRITES_PER_SECOND
-  value: {{ .Values.writes.perSecond | quote }}
-- name: TRIMTAB_WRITES_BURST
-  value: {{ .Values.writes.burst | quote }}
 - name: TRIMTAB_LOG_LEVEL
   value: {{ .Values.logLevel }}
 - name: TRIMTAB_LOG_FORMAT

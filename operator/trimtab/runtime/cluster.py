@@ -68,6 +68,13 @@ class Cluster:
         """One object; ApiError 404 if it is not there."""
         return await self._call("GET", path(resource, namespace, name))
 
+    async def find(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        """One object or None, by listing: what may be listed need not also be granted for getting."""
+        query = {"fieldSelector": f"metadata.name={name}"}
+        for item in (await self._call("GET", path(resource, namespace), query))["items"]:
+            return {"apiVersion": resource.api_version, "kind": resource.kind, **item}
+        return None
+
     async def pages(self, resource: Resource, namespace: str | None, selector: str = "") -> AsyncIterator[Object]:
         """A list, in pages of raw List objects, from one consistent version."""
         query: dict[str, Any] = {"limit": PAGE}

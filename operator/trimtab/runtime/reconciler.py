@@ -112,8 +112,8 @@ class Reconciler:
             raise error
         if not error.conflict:
             raise Refused(_reason(error), f"{child['kind']} {child['metadata']['name']}: {error}") from error
-        live = await self._shell.cluster.get(resource, child["metadata"]["namespace"], child["metadata"]["name"])
-        if not _owns(obj, live):
+        live = await self._shell.cluster.find(resource, child["metadata"]["namespace"], child["metadata"]["name"])
+        if live is not None and not _owns(obj, live):
             raise Refused("NameTaken", _taken(child)) from error
         return await self._shell.cluster.apply(resource, child, force=True)
 

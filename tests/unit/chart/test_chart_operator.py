@@ -37,8 +37,6 @@ def test_settings_with_the_embedded_mlflow() -> None:
         "TRIMTAB_LEASE_DURATION_SECONDS": "15",
         "TRIMTAB_LEASE_RENEW_SECONDS": "10",
         "TRIMTAB_LEASE_RETRY_SECONDS": "2",
-        "TRIMTAB_WRITES_PER_SECOND": "20",
-        "TRIMTAB_WRITES_BURST": "40",
         "TRIMTAB_LOG_LEVEL": "INFO",
         "TRIMTAB_LOG_FORMAT": "json",
     }
@@ -79,7 +77,6 @@ def test_values_become_settings() -> None:
         "maxConcurrentReconciles": 5,
         "resyncSeconds": 60,
         "leaderElection": {"leaseDurationSeconds": 60, "renewDeadlineSeconds": 40, "retryPeriodSeconds": 5},
-        "writes": {"perSecond": 100, "burst": 200},
         "logLevel": "DEBUG",
         "logFormat": "text",
         "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
@@ -97,11 +94,9 @@ def test_values_become_settings() -> None:
             "LEASE_DURATION_SECONDS",
             "LEASE_RENEW_SECONDS",
             "LEASE_RETRY_SECONDS",
-            "WRITES_PER_SECOND",
-            "WRITES_BURST",
         )
     }
-    assert list(numbers.values()) == ["5", "60", "60", "40", "5", "100", "200"]
+    assert list(numbers.values()) == ["5", "60", "60", "40", "5"]
     assert settings["TRIMTAB_LOG_LEVEL"] == "DEBUG"
     assert settings["TRIMTAB_LOG_FORMAT"] == "text"
     assert settings["HTTPS_PROXY"] == "http://proxy:3128"
