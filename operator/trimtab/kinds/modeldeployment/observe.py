@@ -22,6 +22,7 @@ class Observed:
     children: Sequence[Object] = ()
     pods: Sequence[Object] = ()
     deployments: Mapping[str, Object] = field(default_factory=dict)
+    """By revision, as their names tell it: labels can be edited by hand, names cannot."""
 
     def deployment(self, revision: str) -> Mapping[str, Any]:
         """The Deployment of a revision, or an empty mapping."""
@@ -50,7 +51,7 @@ async def observe(mdep: ModelDeployment, view: View, platform: Platform) -> Obse
         children=children,
         pods=view.pods(metadata.DEPLOYMENT, namespace, name),
         deployments={
-            child["metadata"]["labels"].get(metadata.REVISION, ""): child
+            child["metadata"]["name"].removeprefix(f"{name}-"): child
             for child in children
             if child["kind"] == DEPLOYMENT.kind
         },

@@ -23,6 +23,8 @@ from trimtab.kinds.modeldeployment.rollout import (
 from trimtab.kinds.modeldeployment.target import target
 from trimtab.kinds.modeldeployment.template import Bundle, Revision, selector
 
+ROWS = 4
+
 
 def plan(mdep: ModelDeployment, seen: Observed, now: datetime) -> Plan:
     """Judge one ModelDeployment; the same input gives the same plan."""
@@ -32,7 +34,7 @@ def plan(mdep: ModelDeployment, seen: Observed, now: datetime) -> Plan:
     merged = conditions.merge(before, judge(mdep, seen, goal, state), mdep.metadata["generation"], now)
     return Plan(
         apply=tuple(_children(mdep, seen, state)),
-        keep=_kept(seen, state),
+        keep=_kept(mdep, seen, state),
         status=_status(mdep, seen, state, merged),
         requeue_after=_requeue(state, now),
     )
@@ -60,12 +62,12 @@ def _revision(mdep: ModelDeployment, seen: Observed, state: Rollout, revision: R
         yield scaler
 
 
-def _kept(seen: Observed, state: Rollout) -> frozenset[Ref]:
+def _kept(mdep: ModelDeployment, seen: Observed, state: Rollout) -> frozenset[Ref]:
     """Revisions on their way out, and the serving one where today's spec could no longer build it."""
     names = set(state.retiring)
     if state.served is None and state.serving:
         names.add(state.serving)
-    return frozenset(ref_of(child) for child in seen.children if belongs_to(child, frozenset(names)))
+    return frozenset(ref_of(child) for child in seen.children if belongs_to(mdep, child, frozenset(names)))
 
 
 def _status(mdep: ModelDeployment, seen: Observed, state: Rollout, merged: list[Object]) -> Object:
@@ -91,18 +93,14 @@ def _status(mdep: ModelDeployment, seen: Observed, state: Rollout, merged: list[
 
 def _rows(mdep: ModelDeployment, seen: Observed, state: Rollout) -> Iterable[RevisionStatus]:
     """A row per revision that has or will have pods, the serving one first."""
-    known = {r.name: Bundle(r.digest, r.version, r.runtime) for r in mdep.status.revisions}
-    for name, workload in seen.deployments.items():
-        if bundle := Bundle.of(workload):
-            known[name] = bundle
+    known = {name: bundle for name, workload in seen.deployments.items() if (bundle := Bundle.of(workload))}
+    known |= {r.name: Bundle(r.digest, r.version, r.runtime) for r in mdep.status.revisions}
     for revision in (state.target, state.served):
         if revision:
             known[revision.name] = revision.bundle
-    coming = {state.target.name} if state.target else set()
-    names = [state.serving, *sorted(coming | state.retiring - {state.serving})]
-    for name in dict.fromkeys(names):
-        if name in known:
-            yield _row(name, known[name], seen, state)
+    names = [state.serving, *([state.target.name] if state.target else []), *sorted(state.retiring)]
+    for name in [name for name in dict.fromkeys(names) if name in known][:ROWS]:
+        yield _row(name, known[name], seen, state)
 
 
 def _row(name: str, bundle: Bundle, seen: Observed, state: Rollout) -> RevisionStatus:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from trimtab.core import metadata
 from trimtab.core.conditions import parse_time
 from trimtab.kinds.modeldeployment import children
 from trimtab.kinds.modeldeployment.api import ModelDeployment
@@ -65,7 +64,7 @@ def wanted_pods(mdep: ModelDeployment, serving: Mapping[str, Any]) -> int:
 def rollout(mdep: ModelDeployment, bundle: Bundle | None, seen: Observed, now: datetime) -> Rollout:
     """Decide who serves. Without a resolvable target, whoever serves goes on."""
     target = revision(mdep, bundle, seen.platform) if bundle else None
-    serving = _serving(mdep, seen) or (target.name if target else "")
+    serving = _serving(mdep, seen, target.name if target else "")
     switched_at = parse_time(mdep.status.switched_at) if mdep.status.switched_at else None
     if target and target.name != serving and _may_take_over(mdep, seen, target.name, serving):
         serving, switched_at = target.name, now
@@ -75,11 +74,14 @@ def rollout(mdep: ModelDeployment, bundle: Bundle | None, seen: Observed, now: d
     return Rollout(target, serving, served, switched_at, retiring)
 
 
-def _serving(mdep: ModelDeployment, seen: Observed) -> str:
-    """The revision with traffic; if all status was lost, the Service still knows."""
-    name = mdep.status.serving or seen.selected(mdep.metadata["name"])
-    known = name in seen.deployments or any(r.name == name for r in mdep.status.revisions)
-    return name if known else ""
+def _serving(mdep: ModelDeployment, seen: Observed, target: str) -> str:
+    """The revision with traffic; if all status was lost the Service still knows, and without it the pods do."""
+    known = {*seen.deployments, *(r.name for r in mdep.status.revisions)}
+    for name in (mdep.status.serving, seen.selected(mdep.metadata["name"])):
+        if name in known:
+            return name
+    largest = max(seen.deployments, key=lambda name: (available(seen.deployment(name)), name), default="")
+    return largest if available(seen.deployment(largest)) or not target else target
 
 
 def _may_take_over(mdep: ModelDeployment, seen: Observed, newcomer: str, serving: str) -> bool:
@@ -108,6 +110,6 @@ def _rebuilt(mdep: ModelDeployment, name: str, seen: Observed) -> Revision | Non
     return rebuilt if rebuilt.name == name else None
 
 
-def belongs_to(child: Mapping[str, Any], revisions: frozenset[str]) -> bool:
-    """True for the children of one of these revisions."""
-    return child["metadata"].get("labels", {}).get(metadata.REVISION) in revisions
+def belongs_to(mdep: ModelDeployment, child: Mapping[str, Any], revisions: frozenset[str]) -> bool:
+    """True for the children of one of these revisions. Their names tell: a label can be edited, a name cannot."""
+    return child["metadata"]["name"] in {children.revision_name(mdep, name) for name in revisions}

@@ -6,10 +6,11 @@ either starts new pods beside the old ones and never restarts pods that carry tr
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
-from trimtab.core import metadata
+from trimtab.core import api, metadata
 from trimtab.core.objects import GROUP, Object
 from trimtab.core.platform import (
     CONTAINER_SECURITY,
@@ -41,11 +42,11 @@ class Bundle:
 
     @classmethod
     def of(cls, obj: Object) -> Bundle | None:
-        """The bundle a Deployment's annotations name, if they do."""
+        """The bundle a Deployment's annotations name, if they do and nobody made nonsense of them."""
         notes = obj["metadata"].get("annotations", {})
-        if not all(notes.get(key) for key in (DIGEST, VERSION, RUNTIME)):
-            return None
-        return cls(notes[DIGEST], notes[VERSION], notes[RUNTIME])
+        found = cls(notes.get(DIGEST, ""), notes.get(VERSION, ""), notes.get(RUNTIME, ""))
+        sound = re.match(api.DIGEST, found.digest) and 0 < len(found.version) <= 253
+        return found if sound and found.runtime in ("onnx", "python") else None
 
 
 @dataclass(frozen=True)
