@@ -25,6 +25,8 @@ from trimtab.core.divergence import quantity
 from trimtab.core.objects import Object
 
 Schema = Mapping[str, Any]
+# One for all, and made on import: it raises the recursion limit, which nobody likes in the middle of a test.
+ENVIRONMENT = celpy.Environment()
 
 
 @cache
@@ -132,8 +134,7 @@ def evaluate(rule: str, value: Any) -> bool:
 
 @cache
 def _program(rule: str) -> celpy.Runner:
-    environment = celpy.Environment()
-    return environment.program(environment.compile(rule), functions=LIBRARY)
+    return ENVIRONMENT.program(ENVIRONMENT.compile(rule), functions=LIBRARY)
 
 
 def _quantity(text: str) -> celtypes.DoubleType:

@@ -1,0 +1,187 @@
+"""Hypothesis strategies for objects of every kind, drawn from the generated schemas.
+
+What a strategy draws is what the API server would take: fields come from the schema with its bounds and
+patterns, and the few rules that tie fields together are kept by construction. A test holds them to it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from tests import crdcheck
+from trimtab.core.api import DNS_LABEL, NAME_LIMIT
+from trimtab.core.divergence import quantity
+from trimtab.core.objects import API_VERSION, Object
+
+Build = Callable[[crdcheck.Schema], SearchStrategy[Any]]
+# Long texts and lists find no more faults than short ones, and cost much more.
+TEXT, ITEMS = 24, 3
+PATTERN = re.compile(r"self\.matches\(r'(.*)'\)")
+LATEST_GENERATION = 1_000
+
+names = st.from_regex(DNS_LABEL, fullmatch=True).filter(lambda name: len(name) <= NAME_LIMIT)
+digests = st.integers(0, 2**256 - 1).map(lambda number: f"sha256:{number:064x}")
+quantities = st.one_of(
+    st.integers(1, 64),
+    st.integers(1, 64).map(str),
+    st.builds("{}{}".format, st.integers(1, 999), st.sampled_from(["m", "k", "Ki", "M", "Mi", "Gi"])),
+    st.integers(1, 99).map(lambda hundredths: f"{hundredths / 100}"),
+)
+
+
+def objects(kind: str) -> SearchStrategy[Object]:
+    """Objects as a watch would deliver them before anything has been done: metadata and spec."""
+    return st.fixed_dictionaries(
+        {
+            "apiVersion": st.just(API_VERSION),
+            "kind": st.just(kind),
+            "metadata": st.fixed_dictionaries(
+                {
+                    "name": names,
+                    "namespace": names,
+                    "uid": st.uuids().map(str),
+                    "resourceVersion": st.integers(1, 10**6).map(str),
+                    "generation": st.integers(1, LATEST_GENERATION),
+                }
+            ),
+            "spec": specs(kind),
+        }
+    )
+
+
+def specs(kind: str) -> SearchStrategy[Object]:
+    """Valid specs with the defaults filled in, as the API server stores them."""
+    drawn = from_schema(crdcheck.schema_of(kind)["properties"]["spec"])
+    whole = drawn.map(lambda spec: crdcheck.defaulted({"kind": kind, "spec": spec})["spec"])
+    return whole.map(_measurable) if kind == "ModelDeployment" else whole
+
+
+def statuses(kind: str) -> SearchStrategy[Object]:
+    """Statuses that fit the schema; nothing says that they make sense."""
+    return from_schema(crdcheck.schema_of(kind)["properties"]["status"])
+
+
+def from_schema(node: crdcheck.Schema, path: str = "") -> SearchStrategy[Any]:
+    """Values of a structural schema; where a rule ties fields together, the strategy of that place."""
+    for place, build in TIED.items():
+        if path.endswith(place):
+            return build(node)
+    if node.get("x-kubernetes-int-or-string"):
+        return quantities
+    if "enum" in node:
+        return st.sampled_from(node["enum"])
+    return TYPES[node["type"]](node, path)
+
+
+def _text(node: crdcheck.Schema, path: str) -> SearchStrategy[str]:
+    if node.get("format") == "date-time":
+        return st.datetimes().map(lambda moment: moment.strftime("%Y-%m-%dT%H:%M:%SZ").zfill(20))
+    longest, shortest = node["maxLength"], node.get("minLength", 0)
+    patterns = [found[1] for found in map(PATTERN.fullmatch, _rules(node)) if found]
+    pattern = node.get("pattern") or next(iter(patterns), None)
+    if pattern is None:
+        letters = st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"])
+        return st.text(letters, min_size=shortest, max_size=min(longest, TEXT))
+    if "64}" in pattern:
+        return digests if "?$" not in pattern else st.one_of(st.just(""), digests)
+    ascii_only = st.characters(min_codepoint=33, max_codepoint=126)
+    drawn = st.from_regex(re.compile(pattern, re.ASCII), fullmatch=True, alphabet=ascii_only)
+    return drawn.filter(lambda text: shortest <= len(text) <= longest)
+
+
+def _rules(node: crdcheck.Schema) -> list[str]:
+    return [item["rule"] for item in node.get("x-kubernetes-validations", ())]
+
+
+def _integer(node: crdcheck.Schema, path: str) -> SearchStrategy[int]:
+    return st.integers(node.get("minimum", -(2**31)), node.get("maximum", 2**31 - 1))
+
+
+def _list(node: crdcheck.Schema, path: str) -> SearchStrategy[list[Any]]:
+    items, keys = from_schema(node["items"], f"{path}[]"), node.get("x-kubernetes-list-map-keys")
+    unique = (lambda item: tuple(item[key] for key in keys)) if keys else None
+    return st.lists(items, min_size=node.get("minItems", 0), max_size=min(node["maxItems"], ITEMS), unique_by=unique)
+
+
+def _struct(node: crdcheck.Schema, path: str) -> SearchStrategy[Object]:
+    if "properties" in node:
+        fields = {name: from_schema(child, f"{path}.{name}") for name, child in node["properties"].items()}
+        required = {name: fields.pop(name) for name in node.get("required", ())}
+        return st.fixed_dictionaries(required, optional=fields)
+    if "additionalProperties" in node:
+        values = from_schema(node["additionalProperties"], f"{path}.*")
+        keys = st.from_regex(r"[a-z]{1,8}([.][a-z]{1,8})?/[a-z]{1,8}|[a-z]{1,8}", fullmatch=True)
+        return st.dictionaries(keys, values, max_size=min(node["maxProperties"], ITEMS))
+    return st.just({})
+
+
+TYPES: Mapping[str, Callable[[crdcheck.Schema, str], SearchStrategy[Any]]] = {
+    "string": _text,
+    "integer": _integer,
+    "boolean": lambda node, path: st.booleans(),
+    "array": _list,
+    "object": _struct,
+}
+
+
+def _autoscaling(node: crdcheck.Schema) -> SearchStrategy[Object]:
+    def ordered(drawn: Object) -> Object:
+        least, most = sorted((drawn.get("minReplicas", 1), drawn["maxReplicas"]))
+        return {**drawn, "minReplicas": least, "maxReplicas": most}
+
+    return _struct(node, "autoscaling").map(ordered)
+
+
+def _source(node: crdcheck.Schema) -> SearchStrategy[Object]:
+    def consistent(drawn: Object) -> Object:
+        return {**drawn, "digest": ""} if drawn["uri"].startswith("models:/") else drawn
+
+    return _struct(node, "source").map(consistent)
+
+
+def _toleration(node: crdcheck.Schema) -> SearchStrategy[Object]:
+    def consistent(drawn: Object) -> Object:
+        if not drawn.get("key"):
+            drawn = {**drawn, "operator": "Exists"}
+        without = {"value"} if drawn.get("operator") == "Exists" else set()
+        without |= {"tolerationSeconds"} if drawn.get("effect") != "NoExecute" else set()
+        return {key: value for key, value in drawn.items() if key not in without}
+
+    return _struct(node, "toleration").map(consistent)
+
+
+def _resources(node: crdcheck.Schema) -> SearchStrategy[Object]:
+    keys = st.sampled_from(["cpu", "memory", "ephemeral-storage", "nvidia.com/gpu"])
+    pairs = st.dictionaries(keys, st.tuples(quantities, quantities), max_size=ITEMS)
+
+    def ordered(drawn: Mapping[str, Any]) -> Object:
+        both = {key: sorted(pair, key=quantity) for key, pair in drawn.items()}
+        return {
+            "requests": {k: pair[0] for k, pair in both.items()},
+            "limits": {k: pair[1] for k, pair in both.items()},
+        }
+
+    return pairs.map(ordered)
+
+
+def _measurable(spec: Object) -> Object:
+    """An autoscaler needs requests of what it measures."""
+    if "autoscaling" not in spec:
+        return spec
+    requests = {metric["type"].lower(): 1 for metric in spec["autoscaling"]["metrics"]}
+    held = spec["resources"]
+    limits = {key: value for key, value in held["limits"].items() if key not in requests}
+    return {**spec, "resources": {"requests": {**held["requests"], **requests}, "limits": limits}}
+
+
+TIED: Mapping[str, Build] = {
+    ".source": _source,
+    ".autoscaling": _autoscaling,
+    ".tolerations[]": _toleration,
+    ".resources": _resources,
+}
