@@ -24,6 +24,8 @@ from trimtab.core.objects import Object
 from trimtab.core.podspec import Affinity, EnvVar, LabelValue, Resources, Toleration, TopologySpread
 from trimtab.core.schema import AGE, READY, Column, Definition, Names
 
+REVISION_ROWS = 4
+
 
 class ModelReference(ApiModel):
     """Which model, and whether to follow it."""
@@ -207,7 +209,7 @@ class Status(ApiModel):
     revisions: Annotated[
         list[RevisionStatus],
         Field(
-            max_length=4,
+            max_length=REVISION_ROWS,
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
         ),
     ] = []

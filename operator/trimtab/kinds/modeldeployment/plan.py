@@ -9,7 +9,7 @@ from trimtab.core import conditions
 from trimtab.core.objects import Object, Ref, ref_of
 from trimtab.core.plan import Plan
 from trimtab.kinds.modeldeployment import children
-from trimtab.kinds.modeldeployment.api import ModelDeployment, RevisionStatus, Status
+from trimtab.kinds.modeldeployment.api import REVISION_ROWS, ModelDeployment, RevisionStatus, Status
 from trimtab.kinds.modeldeployment.judge import judge
 from trimtab.kinds.modeldeployment.observe import Observed
 from trimtab.kinds.modeldeployment.rollout import (
@@ -22,8 +22,6 @@ from trimtab.kinds.modeldeployment.rollout import (
 )
 from trimtab.kinds.modeldeployment.target import target
 from trimtab.kinds.modeldeployment.template import Bundle, Revision, selector
-
-ROWS = 4
 
 
 def plan(mdep: ModelDeployment, seen: Observed, now: datetime) -> Plan:
@@ -99,7 +97,7 @@ def _rows(mdep: ModelDeployment, seen: Observed, state: Rollout) -> Iterable[Rev
         if revision:
             known[revision.name] = revision.bundle
     names = [state.serving, *([state.target.name] if state.target else []), *sorted(state.retiring)]
-    for name in [name for name in dict.fromkeys(names) if name in known][:ROWS]:
+    for name in [name for name in dict.fromkeys(names) if name in known][:REVISION_ROWS]:
         yield _row(name, known[name], seen, state)
 
 
