@@ -8,8 +8,10 @@ import yaml
 from tests import samples
 from tests.apiclient import apply
 from tests.controlplane import ControlPlane
+from tests.samples.breaches import Breach, breaches
 
 BAD = samples.bad()
+BREACHES = [breach for kind in ("MLModel", "ModelDeployment") for breach in breaches(kind)]
 
 
 @pytest.mark.parametrize("row", BAD, ids=lambda row: row.name)
@@ -19,6 +21,14 @@ def test_is_refused_with_a_message_that_tells_the_fix(plane: ControlPlane, row: 
     assert answer.status in (400, 422, 500), f"accepted: {answer.body}"
     assert row.where in answer.message
     assert row.fix in answer.message
+
+
+@pytest.mark.parametrize("breach", BREACHES, ids=lambda breach: breach.name)
+def test_every_bound_of_every_field_is_kept(plane: ControlPlane, breach: Breach) -> None:
+    answer = apply(plane, breach.manifest, "default", dryRun="All", force="true")
+    assert answer.status in (400, 422, 500), f"accepted: {answer.body}"
+    assert breach.field in answer.message
+    assert any(words in answer.message for words in breach.words), answer.message
 
 
 def test_the_table_is_as_long_as_promised() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests import crdcheck, samples
+from tests.samples.breaches import breaches
 from trimtab.core.divergence import contains
 from trimtab.kinds import KINDS
 
@@ -17,6 +18,13 @@ def test_bad_manifests_are_refused_and_by_the_rule_that_was_meant(row: samples.B
     assert found
     if any(row.fix in message for message in MESSAGES):
         assert any(row.fix in item for item in found), found
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_bound_of_every_field_is_kept(kind: str) -> None:
+    found = breaches(kind)
+    assert len(found) > 20
+    assert [breach.name for breach in found if not crdcheck.violations(breach.manifest)] == []
 
 
 @pytest.mark.parametrize("row", samples.good(), ids=lambda row: row.name)
