@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -15,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hack.cluster import docker, paths, pause, pki, volumes
+from hack.cluster import docker, paths, pause, pki, ports, volumes
 from hack.cluster.catalog import architecture
 from hack.cluster.files import write_atomically
 from hack.cluster.network import from_environment
@@ -119,3 +120,12 @@ def test_a_killed_command_takes_its_child_along() -> None:
         assert [child.name() for child in children] == ["sleep"]
         parent.send_signal(signal.SIGKILL)
     assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+def test_a_port_that_a_stranger_holds_is_reported_with_its_name() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        expected = rf"^etcd needs 127\.0\.0\.1:{port}, which is taken by .*\(pid {os.getpid()}\)"
+        with pytest.raises(Failure, match=expected):
+            ports.require_free("etcd", [("127.0.0.1", port)])
+    ports.require_free("etcd", [("127.0.0.1", port)])
