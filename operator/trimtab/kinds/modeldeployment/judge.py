@@ -62,7 +62,9 @@ def _settled(mdep: ModelDeployment, seen: Observed, state: Rollout) -> Iterable[
 
 
 def _trouble(seen: Observed, revision: str) -> Trouble | None:
-    own = [pod for pod in seen.pods if pod["metadata"]["labels"].get(metadata.REVISION) == revision]
+    # A pod that failed as a whole was evicted: another took its place, and its words are of yesterday.
+    alive = (pod for pod in seen.pods if pod["status"].get("phase") not in ("Failed", "Succeeded"))
+    own = [pod for pod in alive if pod["metadata"]["labels"].get(metadata.REVISION) == revision]
     workload = dict(seen.deployment(revision))
     found = [item for item in (pods.trouble(own), pods.refusal(workload)) if item]
     if found:

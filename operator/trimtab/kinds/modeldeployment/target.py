@@ -35,7 +35,9 @@ def target(mdep: ModelDeployment, model: Object | None) -> Target:
         why = condition(model, "Ready").get("message", "it was not looked at yet")
         pending = condition(model, "Stalled").get("status") != "True"
         return _unresolved("ModelNotReady", f"MLModel {name} has no current revision yet: {why}", pending)
-    entry = next((r for r in status.get("revisions", ()) if r["digest"] == wanted), None)
+    # The same bytes may have been imported as several versions; the one that is current, and approved, counts.
+    same = [r for r in status.get("revisions", ()) if r["digest"] == wanted]
+    entry = min(same, key=lambda r: (not r.get("approved"), r["version"] != status.get("version")), default=None)
     if entry is None:
         return _unresolved("RevisionNotFound", _missing(name, wanted, status))
     if not entry.get("approved"):
