@@ -41,7 +41,8 @@ def run_import(request: Request, workdir: Path, journal: Journal) -> dict[str, A
         found["inputs"] = [f"{tensor.name} {tensor.datatype}{list(tensor.shape)}" for tensor in described.inputs]
     with journal.record("convert") as found:
         conversion = _convert(request, described, bundle)
-        found |= {"parity": conversion.parity, "fallback": conversion.fallback, "recipe": conversion.recipe}
+        found |= {"recipe": conversion.recipe, "fallback": conversion.fallback}
+        found["parity"] = msgspec.to_builtins(conversion.parity)
     with journal.record("pack") as found:
         info, digest = _pack(opened, described, conversion, workdir)
         found["digest"] = digest
@@ -73,5 +74,5 @@ def _pack(opened: Opened, described: Described, conversion: Conversion, workdir:
 
 
 def _result(info: BundleInfo, digest: str, size: int) -> dict[str, Any]:
-    fields = {key: value for key, value in msgspec.to_builtins(info).items() if key != "classes"}
+    fields = {key: value for key, value in msgspec.json.decode(msgspec.json.encode(info)).items() if key != "classes"}
     return {"schema": 1, "digest": digest, **fields, "sizeBytes": size}

@@ -36,7 +36,8 @@ class Journal:
         except BaseException as error:
             self.line("failed", step=step, seconds=_round(time.monotonic() - began), error=type(error).__name__)
             raise
-        self.line("done", step=step, seconds=_round(time.monotonic() - began), **found)
+        known = {name: value for name, value in found.items() if value is not None}
+        self.line("done", step=step, seconds=_round(time.monotonic() - began), **known)
 
     def line(self, event: str, **fields: Any) -> None:
         """Write one line; safe to call from any thread."""

@@ -7,7 +7,7 @@ fixed, because the evidence is part of the bundle and the same source must give 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,24 +45,20 @@ def sample_rows(opened: Estimator, schema: Schema, accepts: Callable[[pd.DataFra
     Raises LoadFailed when the model predicts neither its own example nor any row made up for it.
     """
     logged = _logged_rows(opened, schema)
-    columns = _columns(opened, schema, logged)
-    rng = np.random.default_rng(_SEED)
-    drawn = _assemble(schema, [logged, _drawn(columns, rng), _edges(columns)])
-    try:
-        accepts(drawn)
-        return drawn
-    except Exception as error:
-        if logged is None:
-            raise _no_rows(opened, error, "rows made up from what it remembers of its training data") from error
-    # Made-up rows may break a rule that the data keep (a date as text, a code from a list): recombine known values.
-    recombined = _assemble(schema, [logged, _recombined(logged, rng)])
-    for rows in (recombined, logged):
+    failure: Exception | None = None
+    for rows in _candidates(opened, schema, logged):
         try:
             accepts(rows)
             return rows
         except Exception as error:
-            failure = _no_rows(opened, error, "its own input example")
-    raise failure
+            failure = error
+    what = "rows made up from what it remembers of its training data" if logged is None else "its own input example"
+    text = " ".join(str(failure).split())[:400]
+    raise Failure(
+        Reason.LOAD_FAILED,
+        f"{type(opened.model).__name__} cannot predict {what}: {type(failure).__name__}: {text}; log it with a "
+        "signature and an input example that it can predict",
+    )
 
 
 def example_rows(opened: Estimator, schema: Schema, rows: pd.DataFrame) -> pd.DataFrame:
@@ -77,6 +73,20 @@ def example_rows(opened: Estimator, schema: Schema, rows: pd.DataFrame) -> pd.Da
         if len(whole):
             return whole.head(EXAMPLE_ROWS)
     return rows.head(1)
+
+
+def _candidates(opened: Estimator, schema: Schema, logged: pd.DataFrame | None) -> Iterator[pd.DataFrame]:
+    """Rows to compare on, the most telling first: made-up rows may break a rule that the training data keep."""
+    columns = _columns(opened, schema, logged)
+    drawn = pd.concat([_drawn(columns), _edges(columns)], ignore_index=True)
+    yield _assemble(schema, logged, drawn)
+    numbers = [name for name, kind in _kinds(schema).items() if kind not in ("BYTES", "BOOL")]
+    # No number is negative where something takes logarithms or roots.
+    yield _assemble(schema, logged, drawn.assign(**{name: drawn[name].astype(float).abs() for name in numbers}))
+    if logged is not None:
+        # A date as text, or a code from a list: only values that were seen will do.
+        yield _assemble(schema, logged, _recombined(logged))
+        yield logged
 
 
 def _kinds(schema: Schema) -> dict[str, str]:
@@ -116,7 +126,8 @@ def _widened(low: float, high: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _drawn(columns: list[_Column], rng: np.random.Generator) -> pd.DataFrame:
+def _drawn(columns: list[_Column]) -> pd.DataFrame:
+    rng = np.random.default_rng(_SEED)
     drawn: dict[str, Any] = {}
     for column in columns:
         if column.values:
@@ -154,20 +165,11 @@ def _fit(values: Any, column: _Column) -> Any:
     return values if column.datatype in ("FP32", "FP64") else np.round(values)
 
 
-def _recombined(logged: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    picks = rng.integers(len(logged), size=(DRAWN_ROWS, logged.shape[1]))
+def _recombined(logged: pd.DataFrame) -> pd.DataFrame:
+    picks = np.random.default_rng(_SEED).integers(len(logged), size=(DRAWN_ROWS, logged.shape[1]))
     return pd.DataFrame({name: logged[name].to_numpy()[picks[:, i]] for i, name in enumerate(logged.columns)})
 
 
-def _assemble(schema: Schema, parts: list[pd.DataFrame | None]) -> pd.DataFrame:
-    tables = [part for part in parts if part is not None]
+def _assemble(schema: Schema, logged: pd.DataFrame | None, rows: pd.DataFrame) -> pd.DataFrame:
+    tables = [rows] if logged is None else [logged, rows]
     return pd.concat([table.astype(object) for table in tables], ignore_index=True)[column_names(schema.inputs)]
-
-
-def _no_rows(opened: Estimator, error: Exception, what: str) -> Failure:
-    text = " ".join(str(error).split())[:400]
-    return Failure(
-        Reason.LOAD_FAILED,
-        f"{type(opened.model).__name__} cannot predict {what}: {type(error).__name__}: {text}; log it with a "
-        "signature and an input example that it can predict",
-    )

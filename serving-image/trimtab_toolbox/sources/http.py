@@ -109,7 +109,8 @@ def _attempt(client: httpx.Client, transfer: _Transfer) -> None:
         _check_status(transfer, response)
         _prepare(transfer, response)
         with transfer.path.open("ab") as out:
-            for chunk in response.iter_raw(1 << 20):
+            # Without a chunk size: with one, what has arrived of a chunk is lost when the connection breaks.
+            for chunk in response.iter_raw():
                 transfer.received += len(chunk)
                 _check_size(transfer, transfer.received)
                 transfer.hasher.update(chunk)

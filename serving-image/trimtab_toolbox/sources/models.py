@@ -25,9 +25,8 @@ CLIENT_DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE", "BAD_REQUEST")
 _FORBIDDEN = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
-_WRONG = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
 
 
 def fetch(request: Request, into: Path) -> Path:
@@ -42,15 +41,15 @@ def fetch(request: Request, into: Path) -> Path:
     for name, value in CLIENT_DEFAULTS.items():
         os.environ.setdefault(name, value)
     # Only now: MLflow reads some of these variables when it is imported, and that takes a second.
-    from mlflow.exceptions import MlflowException
+    import mlflow.artifacts  # noqa: F401
 
     try:
         return _download(request, into)
-    except MlflowException as error:
+    except Failure:
+        raise
+    except Exception as error:
+        # MLflow's own exceptions, those of requests, and whatever a parser says to an answer that is none.
         raise _failure(request.uri, server, error) from error
-    except OSError as error:  # includes those of requests and urllib3
-        message = f"{request.uri} could not be downloaded through MLflow at {server}: {_short(error)}"
-        raise Failure(Reason.SOURCE_UNREACHABLE, message) from error
 
 
 def _download(request: Request, into: Path) -> Path:
@@ -67,7 +66,11 @@ def _download(request: Request, into: Path) -> Path:
         )
         raise Failure(Reason.TOO_LARGE, message)
     into.mkdir(parents=True, exist_ok=True)
-    return Path(mlflow.artifacts.download_artifacts(artifact_uri=request.uri, dst_path=str(into)))
+    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=request.uri, dst_path=str(into)))
+    received = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    if received < sum(sizes):
+        raise OSError(f"only {received} of {sum(sizes)} bytes arrived")
+    return folder
 
 
 def _sizes(uri: str, below: str = "") -> Iterator[int]:
@@ -95,17 +98,13 @@ def _failure(uri: str, server: str, error: Exception) -> Failure:
     if code in _ABSENT:
         return Failure(
             Reason.SOURCE_NOT_FOUND,
-            f"{uri} is not in the registry of {server}: {text}; check the model's name and version",
+            f"{uri} is not in the registry of {server}: {text}; write models:/NAME/VERSION with a version that exists",
         )
     if code in _FORBIDDEN:
         return Failure(
             Reason.SOURCE_NOT_FOUND,
-            f"{server} does not let the import read {uri}: {text}; check spec.source.credentialsSecretName",
-        )
-    if code in _WRONG:
-        return Failure(
-            Reason.SOURCE_NOT_FOUND,
-            f"{server} does not accept {uri}: {text}; write models:/NAME/VERSION",
+            f"{server} does not let the import read {uri}: {text}; check spec.source.credentialsSecretName "
+            "and the hosts that the server allows",
         )
     return Failure(
         Reason.SOURCE_UNREACHABLE,
@@ -114,4 +113,4 @@ def _failure(uri: str, server: str, error: Exception) -> Failure:
 
 
 def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500] or type(error).__name__
+    return " ".join(str(error).split())[:500].rstrip(".") or type(error).__name__
