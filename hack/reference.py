@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from hack import ROOT
 from trimtab.core.objects import API_VERSION
 from trimtab.core.schema import Definition, crd
 
@@ -42,6 +43,11 @@ def page(package: str, definition: Definition, examples: Path) -> str:
         _bullets(f"{place}: {message}" for place, message in rules(root)),
         "## Status",
         _fields(root["properties"]["status"], with_bounds=False),
+        "## Conditions",
+        _meanings(("Type", "Meaning"), _documented("conditions", names.kind)),
+        "## Reasons",
+        "The reason is one word for scripts; the message beside it says the same of this very object.",
+        _meanings(("Reason", "Meaning, and what to do"), _documented("reasons", names.kind)),
         "## Columns of `kubectl get`",
         _table(
             ("Column", "From", "Shown"),
@@ -49,6 +55,12 @@ def page(package: str, definition: Definition, examples: Path) -> str:
         ),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _documented(what: str, kind: str) -> dict[str, str]:
+    """Conditions or reasons of a kind, its own first, and then those that all kinds share."""
+    told = yaml.safe_load((ROOT / "docs" / "reasons.yaml").read_text())[what]
+    return {**told[kind], **told["both"]}
 
 
 def rules(node: Schema, path: str = "") -> Iterator[tuple[str, str]]:
@@ -134,6 +146,10 @@ def _document(path: Path, kind: str) -> str:
 
 def _bullets(items: Iterable[str]) -> str:
     return "\n".join(f"- {item}" for item in items)
+
+
+def _meanings(heads: Sequence[str], told: Mapping[str, str]) -> str:
+    return _table(heads, [(f"`{word}`", meaning) for word, meaning in told.items()])
 
 
 def _table(heads: Sequence[str], body: Sequence[Sequence[str]]) -> str:
