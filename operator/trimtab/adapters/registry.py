@@ -8,7 +8,9 @@ or talks nonsense costs one timeout and a clear error, and never more than CONCU
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -37,18 +39,20 @@ class MlflowRegistry:
         self._clock = clock
         self._headers = dict(auth or {})
         self._slots = asyncio.Semaphore(CONCURRENT)
+        self._turns: defaultdict[tuple[str, str | None], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._known: dict[tuple[str, str | None], tuple[float, str | RegistryError]] = {}
 
     async def version(self, name: str, alias: str | None, max_age_seconds: float) -> str:
         """The version an alias (or, with None, `latest`) stands for; RegistryError says why it cannot be told."""
         key = (name, alias)
-        asked, answer = self._known.get(key, (float("-inf"), ""))
-        if self._clock() - asked >= max_age_seconds:
-            async with self._slots:
-                answer = await self._ask(name, alias)
-            self._known[key] = (self._clock(), answer)
+        async with self._turns[key]:
+            asked, answer = self._known.get(key, (float("-inf"), ""))
+            if self._clock() - asked >= max_age_seconds:
+                async with self._slots:
+                    answer = await self._ask(name, alias)
+                self._known[key] = (self._clock(), answer)
         if isinstance(answer, RegistryError):
-            raise answer
+            raise RegistryError(answer.reason, str(answer))  # a copy: one raised twice keeps the frames of both
         return answer
 
     async def _ask(self, name: str, alias: str | None) -> str | RegistryError:
@@ -82,7 +86,7 @@ class MlflowRegistry:
         async with self._session.get(
             self._uri + API + where, params=query, headers=self._headers, timeout=TIMEOUT
         ) as response:
-            text = await response.content.read(LARGEST_ANSWER)
+            text = await _body(response)
             if response.status in (400, 404):
                 raise RegistryError(
                     "SourceNotFound", f"MLflow has no {what}: {_said(text)}; register it or set the alias"
@@ -101,14 +105,25 @@ def credentials(environ: Mapping[str, str]) -> dict[str, str]:
     if token := environ.get("MLFLOW_TRACKING_TOKEN"):
         return {"Authorization": f"Bearer {token}"}
     if user := environ.get("MLFLOW_TRACKING_USERNAME"):
-        return {"Authorization": aiohttp.BasicAuth(user, environ.get("MLFLOW_TRACKING_PASSWORD", "")).encode()}
+        pair = f"{user}:{environ.get('MLFLOW_TRACKING_PASSWORD', '')}"
+        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
     return {}
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """The whole answer, which may come in many pieces; or its beginning, if nobody should read all of it."""
+    text = bytearray()
+    async for piece in response.content.iter_any():
+        text += piece
+        if len(text) > LARGEST_ANSWER:
+            break
+    return bytes(text[:LARGEST_ANSWER])
 
 
 def _parsed(text: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
         raise RegistryError(
@@ -119,7 +134,7 @@ def _parsed(text: bytes) -> dict[str, Any]:
 
 def _version(found: Any, name: str) -> str:
     version = found.get("version") if isinstance(found, dict) else None
-    if not isinstance(version, str | int) or not str(version).isdigit():
+    if not isinstance(version, str | int) or not (str(version).isascii() and str(version).isdigit()):
         raise RegistryError("RegistryConfused", f"MLflow names no version number for {name}; is the URL right?")
     return str(version)
 
@@ -127,5 +142,5 @@ def _version(found: Any, name: str) -> str:
 def _said(text: bytes) -> str:
     try:
         return str(json.loads(text).get("message", ""))[:300]
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return text[:100].decode(errors="replace")
