@@ -155,6 +155,23 @@ def _toleration(node: crdcheck.Schema) -> SearchStrategy[Object]:
     return _struct(node, "toleration").map(consistent)
 
 
+def _requirement(node: crdcheck.Schema) -> SearchStrategy[Object]:
+    def consistent(drawn: Object) -> Object:
+        drawn = {key: value for key, value in drawn.items() if key != "values"}
+        if drawn["operator"] in ("Exists", "DoesNotExist"):
+            return drawn
+        return {**drawn, "values": ["5"] if drawn["operator"] in ("Gt", "Lt") else ["a", "b"]}
+
+    return _struct(node, "requirement").map(consistent)
+
+
+def _spread(node: crdcheck.Schema) -> SearchStrategy[Object]:
+    def consistent(drawn: Object) -> Object:
+        return {**drawn, "whenUnsatisfiable": "DoNotSchedule"} if "minDomains" in drawn else drawn
+
+    return _struct(node, "spread").map(consistent)
+
+
 def _resources(node: crdcheck.Schema) -> SearchStrategy[Object]:
     keys = st.sampled_from(["cpu", "memory", "ephemeral-storage", "nvidia.com/gpu"])
     pairs = st.dictionaries(keys, st.tuples(quantities, quantities), max_size=ITEMS)
@@ -183,5 +200,8 @@ TIED: Mapping[str, Build] = {
     ".source": _source,
     ".autoscaling": _autoscaling,
     ".tolerations[]": _toleration,
+    ".matchExpressions[]": _requirement,
+    ".matchFields[]": _requirement,
+    ".topologySpreadConstraints[]": _spread,
     ".resources": _resources,
 }

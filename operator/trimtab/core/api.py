@@ -15,7 +15,6 @@ from pydantic.alias_generators import to_camel
 
 DNS_LABEL = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 NAME_OR_EMPTY = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"
-LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
 DIGEST = r"^sha256:[0-9a-f]{64}$"
 DIGEST_OR_EMPTY = r"^(sha256:[0-9a-f]{64})?$"
 

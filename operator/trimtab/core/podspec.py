@@ -1,16 +1,16 @@
 """The parts of a pod that a kind lets its users set, each as strict as the pod's own would be.
 
 What the API server would refuse in the child is refused in the parent, where the user sees it: a
-child that cannot be applied is only the second best place to say so. Affinity alone is passed on as it is.
+child that cannot be applied is only the second best place to say so.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trimtab.core.api import LABEL_VALUE, ApiModel, Short, matching, rule, rules
+from trimtab.core.api import ApiModel, matching, rule, rules
 
 QUANTITY = r"^([0-9]+([.][0-9]*)?|[.][0-9]+)([numkMGTPE]|[KMGTPE]i)?$"
 Quantity = Annotated[
@@ -42,15 +42,6 @@ ResourceList = Annotated[
         ),
     ),
 ]
-LabelValue = Annotated[
-    str,
-    matching(
-        LABEL_VALUE,
-        "a label's value has at most 63 letters, digits, '-', '_' and '.', and starts and ends with a letter or digit",
-        max_length=63,
-    ),
-]
-OpenObject = dict[str, Any]
 
 
 class Resources(ApiModel):
@@ -108,38 +99,6 @@ class Toleration(ApiModel):
     """How long to bear NoExecute."""
 
 
-class Affinity(ApiModel):
-    """Which nodes the pods prefer or need, and next to which other pods."""
-
-    node_affinity: OpenObject | None = None
-    """Kubernetes' nodeAffinity, passed on as it is."""
-    pod_affinity: OpenObject | None = None
-    """Kubernetes' podAffinity, passed on as it is."""
-    pod_anti_affinity: OpenObject | None = None
-    """Kubernetes' podAntiAffinity, passed on as it is."""
-
-
-class TopologySpread(ApiModel):
-    """A constraint on how pods spread over parts of the cluster, as in a pod's topologySpreadConstraints."""
-
-    max_skew: Annotated[int, Field(ge=1, le=1_000)]
-    """How much the number of pods may differ between two parts."""
-    topology_key: Annotated[str, Field(min_length=1, max_length=317)]
-    """The label of nodes whose values name the parts, such as topology.kubernetes.io/zone."""
-    when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"]
-    """Whether a pod that would break the constraint waits or runs all the same."""
-    label_selector: OpenObject
-    """The pods that are counted; the label trimtab.dev/deployment has the ModelDeployment's name."""
-    match_label_keys: Annotated[list[Short], Field(max_length=8)] | None = None
-    """Labels whose value must also be that of the new pod; trimtab.dev/revision counts each revision by itself."""
-    min_domains: Annotated[int, Field(ge=1, le=1_000)] | None = None
-    """The least number of parts to spread over; needs DoNotSchedule."""
-    node_affinity_policy: Literal["Honor", "Ignore"] | None = None
-    """Whether nodes that nodeSelector and affinity exclude count."""
-    node_taints_policy: Literal["Honor", "Ignore"] | None = None
-    """Whether nodes with taints that the pods do not bear count."""
-
-
 class EnvVar(ApiModel):
     """An environment variable of the model server."""
 
@@ -154,3 +113,12 @@ class EnvVar(ApiModel):
     """Its name. Names that start with TRIMTAB_ are the operator's."""
     value: Annotated[str, Field(max_length=4096)] = ""
     """Its value. Secrets do not belong here."""
+
+
+Environment = Annotated[
+    list[EnvVar],
+    Field(
+        max_length=64,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    ),
+]

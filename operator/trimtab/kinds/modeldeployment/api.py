@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from trimtab.core.affinity import Affinity, Labels, TopologySpread
 from trimtab.core.api import (
     DNS_LABEL,
     NAME_LIMIT,
@@ -21,7 +22,7 @@ from trimtab.core.api import (
     rules,
 )
 from trimtab.core.objects import Object
-from trimtab.core.podspec import Affinity, EnvVar, LabelValue, Resources, Toleration, TopologySpread
+from trimtab.core.podspec import Environment, Resources, Toleration
 from trimtab.core.schema import AGE, READY, Column, Definition, Names
 
 REVISION_ROWS = 4
@@ -144,7 +145,7 @@ class Spec(ApiModel):
     """Let a HorizontalPodAutoscaler choose the number of pods."""
     resources: Resources = Resources()
     """What each pod requests and may use."""
-    node_selector: Annotated[dict[str, LabelValue], Field(max_length=32)] | None = None
+    node_selector: Labels | None = None
     """Labels a node must have."""
     tolerations: Annotated[list[Toleration], Field(max_length=32)] | None = None
     """Taints the pods bear."""
@@ -154,13 +155,7 @@ class Spec(ApiModel):
     """How the pods spread; over nodes, where possible, when nothing is given."""
     service_account_name: Annotated[str, name_or_empty("serviceAccountName", "ServiceAccount")] = ""
     """The pods' ServiceAccount. Its token is not mounted."""
-    env: Annotated[
-        list[EnvVar],
-        Field(
-            max_length=64,
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
-        ),
-    ] = []
+    env: Environment = []
     """Further environment variables of the model server."""
     pod_annotations: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = {}
     """Annotations of the pods."""
