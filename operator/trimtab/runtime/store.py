@@ -1,8 +1,9 @@
 """The operator's picture of the cluster: by address, by owner, by reference, by pod label.
 
-Watch events may come late, twice, out of order, or (after `410 Gone`) never, so an object replaces what is held only
-if its resourceVersion is newer, and `retain` drops what a fresh list no longer holds. Comparing
-resourceVersions as integers is allowed since KEP-5504 and true of every etcd-backed API server before it.
+Watch events may come late, twice, out of order, or (after `410 Gone`) never. So an object replaces what is held only if
+its resourceVersion is newer, what is gone comes back only by news that is younger than its end, and `retain` drops what
+a fresh list no longer holds. Comparing resourceVersions as integers is allowed since KEP-5504 and true of every
+etcd-backed API server before it.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Store:
         self._children: defaultdict[str, set[Ref]] = defaultdict(set)
         self._pods: defaultdict[tuple[str, str, str], set[Ref]] = defaultdict(set)
         self._referrers: defaultdict[Ref, set[Ref]] = defaultdict(set)
+        self._gone: dict[Ref, int] = {}
+        self._listed: dict[tuple[str, str | None], int] = {}
 
     def get(self, ref: Ref) -> Object | None:
         """One object, or None."""
@@ -74,14 +77,17 @@ class Store:
     def absorb(self, obj: Object, *, gone: bool = False) -> set[Ref]:
         """Take in one event or response; the resources that should look again."""
         ref = Ref(obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
-        held = self._objects.get(ref)
-        if held is not None and version_of(obj) < version_of(held):
-            return set()
-        if held is not None and not gone and version_of(obj) == version_of(held):
+        held, version = self._objects.get(ref), version_of(obj)
+        known = version_of(held) if held is not None else self._gone.get(ref, -1)
+        # A response to a write may come after the event of a deletion that followed it; events may come twice.
+        if version < known or (version == known and (held is None or not gone)):
             return set()
         concerned = self._concerned(ref, held) if held is not None else set()
         self._forget(ref, held)
-        if not gone:
+        if gone:
+            self._gone[ref] = version
+        else:
+            self._gone.pop(ref, None)
             obj = slim(obj)
             self._remember(ref, obj)
         return concerned | self._concerned(ref, obj)
@@ -96,7 +102,16 @@ class Store:
             elsewhere = namespace is not None and ref.namespace != namespace
             if ref not in present and not elsewhere and version_of(self._objects[ref]) <= version:
                 concerned |= self.absorb(self._objects[ref], gone=True)
+        self._bury(kind, namespace, version)
         return concerned
+
+    def _bury(self, kind: str, namespace: str | None, version: int) -> None:
+        """Stop remembering what was gone before the last list but one: news of it is not under way any more."""
+        before = self._listed.get((kind, namespace), -1)
+        self._listed[kind, namespace] = version
+        for ref, ended in list(self._gone.items()):
+            if ref.kind == kind and namespace in (None, ref.namespace) and ended <= before:
+                del self._gone[ref]
 
     def _remember(self, ref: Ref, obj: Object) -> None:
         self._objects[ref] = obj
@@ -129,7 +144,8 @@ class Store:
         if ref.kind in self._references:
             found.add(ref)
         owner = controller_of(obj)
-        if owner is not None and owner.get("apiVersion") == API_VERSION:
+        # Owners of kinds nobody here knows are a newer operator's.
+        if owner is not None and owner.get("apiVersion") == API_VERSION and owner["kind"] in self._references:
             found.add(Ref(owner["kind"], ref.namespace, owner["name"]))
         found |= {Ref(metadata.POD_OWNERS[label], space, name) for label, space, name in _pod_keys(ref, obj)}
         return found
