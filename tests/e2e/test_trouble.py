@@ -18,7 +18,7 @@ BASE: Object = {"model": {"name": "tumour"}, "replicas": 1}
 
 # A change of the spec that cannot work → the reason, and a word of the message that tells what to do about it.
 BAD_CHANGES = {
-    "crash": ({"env": [{"name": "PYTHONPATH", "value": "/nowhere"}]}, "CrashLooping", "trimtab_serving"),
+    "crash": ({"env": [{"name": "PYTHONHOME", "value": "/nowhere"}]}, "CrashLooping", "encodings"),
     "memory": ({"resources": {"requests": {"cpu": "50m"}, "limits": {"memory": "40Mi"}}}, "OutOfMemory", "raise"),
     "room": ({"resources": {"requests": {"cpu": "512"}, "limits": {"memory": "1Gi"}}}, "NotEnoughRoom", "cpu"),
     "account": ({"serviceAccountName": "nobody"}, "PodsRefused", "nobody"),
