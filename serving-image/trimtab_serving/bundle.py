@@ -66,6 +66,8 @@ class BundleInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     parity: Parity | None = None
     fallback: str | None = None
     classes: tuple[str | int | float | bool, ...] | None = None
+    profile: str | None = None
+    """The digest of profile.json, when there is one."""
 
 
 def write_info(info: BundleInfo, directory: str | os.PathLike[str]) -> None:
