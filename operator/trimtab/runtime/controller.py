@@ -52,6 +52,8 @@ class Controller:
             _, late = await asyncio.wait(self._tasks, timeout=grace)
             for task in late:
                 task.cancel()
+            if late:
+                await asyncio.wait(late)
 
     async def _work(self) -> None:
         await self._opened.wait()
@@ -73,15 +75,17 @@ class Controller:
         try:
             again = await self._reconciler.reconcile(ref)
         except NotLeader:
+            self.queue.retry(ref)  # the lease may yet be renewed in time; if it is not, the process ends
             return "error"
         except (Refused, ApiError) as error:
             return self._again(ref, error)
         except Exception as error:
             log.exception("a pass failed unexpectedly")
             return self._again(ref, error)
-        self.queue.forget(ref)
         if again is None:
+            self.queue.drop(ref)
             return "success"
+        self.queue.forget(ref)
         self.queue.add_after(ref, again.total_seconds())
         return "requeue_after"
 

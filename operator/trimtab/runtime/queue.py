@@ -92,9 +92,9 @@ class Queue(Generic[K]):
         """Ask for work on a key after a failure; the delay, which doubles with each failure in a row."""
         count = self._failures.get(key, 0)
         self._failures[key] = count + 1
-        delay: float = max(min(FIRST_DELAY * 2 ** min(count, 10), LAST_DELAY), at_least or 0) * (
-            0.8 + 0.4 * self._jitter()
-        )
+        delay: float = min(FIRST_DELAY * 2 ** min(count, 10), LAST_DELAY) * (0.8 + 0.4 * self._jitter())
+        if at_least is not None:  # a time the server named: spread after it, never before
+            delay = max(delay, at_least * (1 + 0.2 * self._jitter()))
         self._metrics.retried()
         self.add_after(key, delay)
         return delay
@@ -104,7 +104,7 @@ class Queue(Generic[K]):
         self._failures.pop(key, None)
 
     def drop(self, key: K) -> None:
-        """A key's object is gone: so are its appointments."""
+        """A key needs no further look, because all is well or its object is gone: nor does it any appointment."""
         self.forget(key)
         timer = self._timers.pop(key, None)
         if timer is not None:
