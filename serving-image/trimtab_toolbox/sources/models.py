@@ -8,6 +8,7 @@ become one of three reasons.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -113,4 +114,5 @@ def _failure(uri: str, server: str, error: Exception) -> Failure:
 
 
 def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500].rstrip(".") or type(error).__name__
+    text = re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split()))  # MLflow repeats addresses with their passwords
+    return text[:500].rstrip(".") or type(error).__name__
