@@ -49,10 +49,7 @@ def page(package: str, definition: Definition, examples: Path) -> str:
         "The reason is one word for scripts; the message beside it says the same of this very object.",
         _meanings(("Reason", "Meaning, and what to do"), _documented("reasons", names.kind)),
         "## Columns of `kubectl get`",
-        _table(
-            ("Column", "From", "Shown"),
-            [(c.name, f"`{c.path}`", "with `-o wide`" if c.priority else "always") for c in definition.columns],
-        ),
+        _columns(definition),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -146,6 +143,11 @@ def _document(path: Path, kind: str) -> str:
 
 def _bullets(items: Iterable[str]) -> str:
     return "\n".join(f"- {item}" for item in items)
+
+
+def _columns(definition: Definition) -> str:
+    shown = [(c.name, f"`{c.path}`", "with `-o wide`" if c.priority else "always") for c in definition.columns]
+    return _table(("Column", "From", "Shown"), shown)
 
 
 def _meanings(heads: Sequence[str], told: Mapping[str, str]) -> str:

@@ -170,9 +170,6 @@ def _inline(node: Mapping[str, Any], defs: Mapping[str, Any], path: tuple[str, .
 def crd(definition: Definition) -> dict[str, Any]:
     """The CustomResourceDefinition of one kind."""
     names = definition.names
-    subresources: dict[str, Any] = {"status": {}}
-    if definition.scale:
-        subresources["scale"] = dict(definition.scale)
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -188,17 +185,22 @@ def crd(definition: Definition) -> dict[str, Any]:
                 "shortNames": [names.short],
                 "categories": [CATEGORY],
             },
-            "versions": [
-                {
-                    "name": VERSION,
-                    "served": True,
-                    "storage": True,
-                    "subresources": subresources,
-                    "additionalPrinterColumns": [_column(c) for c in definition.columns],
-                    "schema": {"openAPIV3Schema": _root(definition)},
-                }
-            ],
+            "versions": [_version(definition)],
         },
+    }
+
+
+def _version(definition: Definition) -> dict[str, Any]:
+    subresources: dict[str, Any] = {"status": {}}
+    if definition.scale:
+        subresources["scale"] = dict(definition.scale)
+    return {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "subresources": subresources,
+        "additionalPrinterColumns": [_column(column) for column in definition.columns],
+        "schema": {"openAPIV3Schema": _root(definition)},
     }
 
 
