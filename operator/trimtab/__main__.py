@@ -123,25 +123,34 @@ async def run(chosen: settings.Settings, configuration: Configuration, stop: asy
         runner = await server.serve(app, chosen.port)
         stack.push_async_callback(runner.cleanup)
         log.info("starting", extra={"version": __version__, "namespaces": chosen.watch_namespaces or "all"})
-        # The first picture is complete before kopf starts, because kopf looks only once for the kinds to watch.
-        warm = asyncio.create_task(operator.picture.warm())
         stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({warm, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        warm.cancel()
-        if stop.is_set():
+        if not await _warm(operator, stopped):
             return 0
         end = asyncio.create_task(_lead(operator, operator.start(), stopped, stop))
-        await handlers.watch(
-            watched(),
-            chosen.watch_namespaces,
-            operator.picture.absorb,
-            lambda: handlers.connection(configuration),
-            stop,
-        )
-        stop.set()
-        code = await end
+        try:
+            await handlers.watch(
+                watched(),
+                chosen.watch_namespaces,
+                operator.picture.absorb,
+                lambda: handlers.connection(configuration),
+                stop,
+            )
+        finally:
+            # Whatever ended the watches, even an error: the lease is let go, so that nobody has to wait for it.
+            stop.set()
+            code = await end
         log.info("stopped", extra={"code": code})
         return code
+
+
+async def _warm(operator: Operator, stopped: asyncio.Task[bool]) -> bool:
+    """Complete the first picture, before kopf starts, which looks for kinds to watch only once; False if stopped."""
+    warm = asyncio.create_task(operator.picture.warm())
+    await asyncio.wait({warm, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if warm.done():
+        warm.result()  # an error that waiting does not mend must not pass for a picture
+    warm.cancel()
+    return not stopped.done()
 
 
 async def _lead(

@@ -35,8 +35,10 @@ def settings(resources: Sequence[Resource]) -> kopf.OperatorSettings:
     return chosen
 
 
-def registry(resources: Sequence[Resource], absorb: Absorb, login: Callable[[], kopf.ConnectionInfo]) -> Any:
-    """Handlers that pass every event on and let the queue hear of it."""
+def registry(
+    resources: Sequence[Resource], absorb: Absorb, login: Callable[[], kopf.ConnectionInfo], stop: asyncio.Event
+) -> Any:
+    """Handlers that pass every event on and let the queue hear of it, and one that makes `stop` true at the end."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
@@ -45,6 +47,12 @@ def registry(resources: Sequence[Resource], absorb: Absorb, login: Callable[[], 
 
     async def on_event(event: Any, **_: Any) -> None:
         absorb(dict(event["object"]), event["type"] == "DELETED")
+
+    # kopf takes SIGTERM and SIGINT for itself. Unless it is told, it then waits 5 s for its own look-out for `stop`,
+    # while we go on leading with eyes shut.
+    @kopf.on.cleanup(registry=handlers)
+    async def on_end(**_: Any) -> None:
+        stop.set()
 
     for resource in resources:
         kopf.on.event(resource.group, resource.version, resource.plural, registry=handlers)(on_event)
@@ -76,7 +84,7 @@ async def watch(
 ) -> None:
     """Watch until told to stop. Tasks made after this begins would be cancelled as "hung" by kopf at its end."""
     await kopf.operator(
-        registry=registry(resources, absorb, login),
+        registry=registry(resources, absorb, login, stop),
         settings=settings(resources),
         clusterwide=not namespaces,
         namespaces=namespaces,
