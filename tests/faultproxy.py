@@ -167,7 +167,7 @@ class FaultProxy:
                 request.method,
                 self._plane.url + request.raw_path,
                 data=body,
-                skip_auto_headers=["Accept-Encoding"],
+                skip_auto_headers=["Accept-Encoding", "Content-Type"],
                 headers=self._headers(request, call),
             ) as answer:
                 if call.verb == "watch" and answer.status == 200:
