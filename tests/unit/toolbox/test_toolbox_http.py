@@ -61,6 +61,8 @@ class _Handler(BaseHTTPRequestHandler):
         if start:
             told = start + 7 if mood == "elsewhere" else start
             self.send_header("Content-Range", f"bytes {told}-{len(CONTENT) - 1}/{len(CONTENT)}")
+        if mood == "less":
+            body = body[:sent]
         self.send_header("Content-Length", str(len(body)))
         if mood != "unnamed":
             self.send_header("ETag", self.server.etag)
@@ -133,6 +135,12 @@ def test_goes_on_where_it_broke_off(server: Moody, tmp_path: Path) -> None:
     fetched = Fetched(tmp_path, server.uri, digest=PIN)
     assert fetched.path.read_bytes() == CONTENT
     assert server.ranges == [None, "bytes=100000-", "bytes=150000-", "bytes=170000-"]
+
+
+def test_less_than_the_range_asked_for_is_not_the_end(server: Moody, tmp_path: Path) -> None:
+    server.moods = ["cut:100000", "less:1000", "less:500"]
+    assert Fetched(tmp_path, server.uri, digest=PIN).path.read_bytes() == CONTENT
+    assert server.ranges == [None, "bytes=100000-", "bytes=101000-", "bytes=101500-"]
 
 
 @pytest.mark.parametrize("mood", ["whole", "elsewhere", "status:416"])
