@@ -30,7 +30,7 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     name = "e2e-" + re.sub("[^a-z0-9]+", "-", request.node.name.lower())[5:45].strip("-")
     kubectl.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait", timeout=120)
     release.restricted(name)
-    yield Stage(name, name)
+    yield Stage(name, SHARED)
     kubectl.kubectl("delete", "namespace", name, "--wait=false")
 
 

@@ -30,7 +30,6 @@ PULL_REASONS = frozenset(
 PAUSE = re.compile(r'^Back-off pulling image "[^"]*": \w+: ')
 REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,127}")
 CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
-FINAL_EXIT_CODE = 10
 LAST_WORDS = 600
 
 

@@ -22,6 +22,7 @@ from trimtab.runtime.metrics import Metrics
 TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
 PAGE = 500
 APPLY = "application/apply-patch+yaml"
+UNREADABLE = "failed to create typed patch object"
 
 
 class ApiError(Exception):
@@ -36,7 +37,8 @@ class ApiError(Exception):
     @property
     def transient(self) -> bool:
         """True when the same request may succeed later without anybody changing anything."""
-        return self.code in (0, 408, 425, 429) or self.code >= 500
+        # What server-side apply cannot read as the kind's schema comes back as a 500, and will each time.
+        return self.code in (0, 408, 425, 429) or (self.code >= 500 and not str(self).startswith(UNREADABLE))
 
     @property
     def conflict(self) -> bool:
