@@ -74,7 +74,7 @@ class MemoryCluster(Cluster):
         yield {"metadata": meta, "items": items[half:]}
 
     async def apply(self, resource: Resource, obj: Object, *, force: bool) -> Object:
-        ref = self._write("apply", ref_of(obj))
+        ref = self._begin("apply", ref_of(obj))
         assert resource.kind == obj["kind"]
         assert resource.api_version == obj["apiVersion"]
         there = self.objects.get(ref)
@@ -88,14 +88,14 @@ class MemoryCluster(Cluster):
         return self._finish("apply", ref, merged, applied=obj)
 
     async def apply_status(self, resource: Resource, obj: Object, status: Object) -> Object:
-        ref = self._write("status", ref_of(obj))
+        ref = self._begin("status", ref_of(obj))
         there = self._existing(ref)
         if there["metadata"]["uid"] != obj["metadata"]["uid"]:
             raise ApiError(409, "Conflict", "Precondition failed: UID in precondition and UID in object meta differ")
         return self._finish("status", ref, {**there, "status": copy.deepcopy(status)})
 
     async def delete(self, resource: Resource, obj: Object) -> None:
-        ref = self._write("delete", ref_of(obj))
+        ref = self._begin("delete", ref_of(obj))
         there = self.objects.get(ref)
         found = there is not None and there["metadata"]["uid"] == obj["metadata"]["uid"]
         if found:
@@ -103,13 +103,13 @@ class MemoryCluster(Cluster):
         self._done("delete", ref, found)
 
     async def create(self, resource: Resource, namespace: str, obj: Object) -> Object:
-        ref = self._write("create", ref_of(obj))
+        ref = self._begin("create", ref_of(obj))
         if ref in self.objects:
             raise ApiError(409, "AlreadyExists", f'{resource.plural} "{ref.name}" already exists')
         return self._finish("create", ref, self._born(copy.deepcopy(obj)))
 
     async def replace(self, resource: Resource, obj: Object) -> Object:
-        ref = self._write("replace", ref_of(obj))
+        ref = self._begin("replace", ref_of(obj))
         there = self._existing(ref)
         if there["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
             raise ApiError(409, "Conflict", "the object has been modified")
@@ -153,7 +153,7 @@ class MemoryCluster(Cluster):
 
     # How.
 
-    def _write(self, verb: str, ref: Ref) -> Ref:
+    def _begin(self, verb: str, ref: Ref) -> Ref:
         if not self.may_write():
             raise NotLeader(f"{verb} {ref}")
         self.before(verb, ref)

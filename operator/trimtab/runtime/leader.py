@@ -90,7 +90,7 @@ class Elector:
             lease = await self._cluster.get(LEASE, self._namespace, NAME)
         except ApiError as error:
             return await self._missing(error, started)
-        spec = lease["spec"]
+        spec = lease.setdefault("spec", {})
         mine = spec.get("holderIdentity") == self._identity
         if not mine and not self._expired(lease):
             return False
@@ -117,11 +117,17 @@ class Elector:
                 log.warning("the lease cannot be read", extra={"error": str(error)})
                 return False
             raise error
-        with contextlib.suppress(ApiError):
+        # A lease that somebody deleted may still be believed in by its holder, for as long as if it were there.
+        if self._renewed is None and self._seen[0] and self._clock() - self._seen[1] <= self._timing.duration:
+            return False
+        try:
             await self._cluster.create(LEASE, self._namespace, self._fresh())
-            self._renewed = started
-            return True
-        return False
+        except ApiError as failure:
+            if self._renewed is None or failure.conflict:
+                return False
+            raise
+        self._renewed = started
+        return True
 
     def _expired(self, lease: Object) -> bool:
         """True when nobody holds the Lease, or its holder has not been seen to renew for the whole duration."""

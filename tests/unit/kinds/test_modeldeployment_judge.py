@@ -55,7 +55,7 @@ def name(number: int, obj: Object = OBJ) -> str:
 
 
 def pod(number: int, *containers: Object, label: str = "a", **more: object) -> Object:
-    return kubelet.server_pod(f"risk-{number}-{label}", "risk", name(number), *containers, **more)  # type: ignore[arg-type]
+    return kubelet.server_pod(f"risk-{number}-{label}", "risk", name(number), *containers, **more)
 
 
 # Settled: one revision, and it serves or tries to.
