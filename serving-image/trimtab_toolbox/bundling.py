@@ -14,8 +14,6 @@ from trimtab_serving.bundle import EXAMPLE_FILE, ONNX_FILE, PYTHON_MODEL, Bundle
 from trimtab_toolbox.convert import Conversion
 from trimtab_toolbox.describe import Described
 
-__all__ = ["ONNX_FILE", "copy_model", "write_description"]
-
 
 def copy_model(files: Mapping[str, Path], directory: Path) -> None:
     """Copy what the Python runtime needs into the bundle's `model/` folder."""

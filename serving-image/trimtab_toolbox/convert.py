@@ -32,6 +32,9 @@ from trimtab_toolbox.session import open_session, run
 from trimtab_toolbox.table import Tensors, column_names, is_matrix
 
 TARGET_OPSET = {"": 18, "ai.onnx.ml": 3}
+SERVED_BY = "served by scikit-learn"
+MIN_ROWS = 200
+"""Fewer different rows than these prove nothing."""
 MAX_TEXT = 300
 
 
@@ -74,6 +77,13 @@ class Task:
 
 def convert(task: Task, target: Path) -> Conversion:
     """Write an ONNX graph that answers as the model does to `target`, or say why that is not possible."""
+    rows = len(task.expected[task.outputs.names[0]])
+    if rows < MIN_ROWS:
+        reason = (
+            f"{type(task.model).__name__} was not converted to ONNX: it can predict only {rows} of the rows that could "
+            f"be tried, and {MIN_ROWS} are needed as proof; log it with an input example of so many; "
+        )
+        return Conversion(fallback=reason + SERVED_BY)
     attempts: list[tuple[Recipe, Agreement | str]] = []
     for recipe in recipes(task):
         outcome = _attempt(task, recipe, target)
@@ -175,9 +185,9 @@ def _reason(task: Task, attempts: Sequence[tuple[Recipe, Agreement | str]]) -> s
     compared = [(recipe, outcome) for recipe, outcome in attempts if isinstance(outcome, Agreement)]
     name = type(task.model).__name__
     if not compared:
-        return f"{name} could not be converted to ONNX: {attempts[0][1]}; served by scikit-learn"
+        return f"{name} could not be converted to ONNX: {attempts[0][1]}; {SERVED_BY}"
     recipe, best = min(compared, key=lambda pair: (pair[1].mismatched, pair[1].excess))
-    return f"{name} as ONNX ({recipe}) does not answer as scikit-learn does: {best}; served by scikit-learn"
+    return f"{name} as ONNX ({recipe}) does not answer as scikit-learn does: {best}; {SERVED_BY}"
 
 
 def _stable(error: Exception, target: Path) -> str:

@@ -20,6 +20,8 @@ from trimtab_toolbox.opened import Estimator, Schema
 from trimtab_toolbox.table import column_datatypes, column_names
 
 DRAWN_ROWS = 4096
+MAX_CELLS = 4_000_000
+"""Wide models get fewer rows, so that the sample's size does not depend on the model's."""
 MAX_LOGGED_ROWS = 1000
 MAX_EDGE_COLUMNS = 128
 EXAMPLE_ROWS = 3
@@ -128,18 +130,22 @@ def _widened(low: float, high: float) -> tuple[float, float]:
 
 def _drawn(columns: list[_Column]) -> pd.DataFrame:
     rng = np.random.default_rng(_SEED)
+    rows = _rows(len(columns))
     drawn: dict[str, Any] = {}
     for column in columns:
         if column.values:
-            drawn[column.name] = [column.values[index] for index in rng.integers(len(column.values), size=DRAWN_ROWS)]
+            values = np.array(column.values, dtype=object)[rng.integers(len(column.values), size=rows)]
         else:
             beyond = _BEYOND * (column.high - column.low)
-            values = rng.uniform(column.low - beyond, column.high + beyond, DRAWN_ROWS)
-            drawn[column.name] = _fit(values, column)
+            values = _fit(rng.uniform(column.low - beyond, column.high + beyond, rows), column)
         if column.optional and column.datatype in ("FP32", "FP64", "BYTES"):
-            gaps = rng.random(DRAWN_ROWS) < 0.05
-            drawn[column.name] = pd.Series(drawn[column.name], dtype=object).mask(gaps, None)
+            values[rng.random(rows) < 0.05] = None if column.datatype == "BYTES" else np.nan
+        drawn[column.name] = values
     return pd.DataFrame(drawn)
+
+
+def _rows(width: int) -> int:
+    return max(256, min(DRAWN_ROWS, MAX_CELLS // width))
 
 
 def _edges(columns: list[_Column]) -> pd.DataFrame:
@@ -166,10 +172,11 @@ def _fit(values: Any, column: _Column) -> Any:
 
 
 def _recombined(logged: pd.DataFrame) -> pd.DataFrame:
-    picks = np.random.default_rng(_SEED).integers(len(logged), size=(DRAWN_ROWS, logged.shape[1]))
+    picks = np.random.default_rng(_SEED).integers(len(logged), size=(_rows(logged.shape[1]), logged.shape[1]))
     return pd.DataFrame({name: logged[name].to_numpy()[picks[:, i]] for i, name in enumerate(logged.columns)})
 
 
 def _assemble(schema: Schema, logged: pd.DataFrame | None, rows: pd.DataFrame) -> pd.DataFrame:
+    """All rows with the schema's columns, each row once: a row that comes again proves nothing more."""
     tables = [rows] if logged is None else [logged, rows]
-    return pd.concat([table.astype(object) for table in tables], ignore_index=True)[column_names(schema.inputs)]
+    return pd.concat(tables, ignore_index=True)[column_names(schema.inputs)].drop_duplicates(ignore_index=True)

@@ -47,7 +47,11 @@ def _is_tar(source: Path) -> bool:
         compressed = file.read(2) == b"\x1f\x8b"
     if compressed and source.name.endswith((".joblib", ".pkl", ".pickle")):
         return False
-    return compressed or tarfile.is_tarfile(source)
+    try:
+        with tarfile.open(source, "r:"):
+            return True
+    except tarfile.TarError:
+        return compressed
 
 
 def _unpack_tar(source: Path, into: Path, max_bytes: int) -> None:

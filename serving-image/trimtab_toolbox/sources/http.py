@@ -76,9 +76,20 @@ def fetch(
     # Asking for the bytes as they are: a length or a range of compressed bytes would mean something else.
     headers = {"accept-encoding": "identity", "user-agent": "trimtab"}
     with httpx.Client(timeout=timeout, headers=headers, follow_redirects=True, max_redirects=5) as client:
+        client.event_hooks["request"].append(lambda request: _keep_encrypted(transfer, request))
         _until_whole(client, transfer, pause)
     _check_pin(transfer)
     return transfer.path
+
+
+def _keep_encrypted(transfer: _Transfer, request: httpx.Request) -> None:
+    """Called for each request, those that follow a redirect too."""
+    if transfer.request.uri.startswith("https:") and request.url.scheme != "https":
+        message = (
+            f"{transfer.name} leads to {redact(str(request.url))}, which is not encrypted, so anybody on the way could "
+            "change the model; give that address itself, with a digest, if it must be"
+        )
+        raise Failure(Reason.SOURCE_NOT_FOUND, message)
 
 
 def _until_whole(client: httpx.Client, transfer: _Transfer, pause: Callable[[float], None]) -> None:

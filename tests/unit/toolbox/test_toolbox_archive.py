@@ -144,6 +144,12 @@ def test_not_exactly_one_model(tmp_path: Path, members: dict[str, bytes], count:
     assert f"the archive m.zip has {count} MLmodel files" in failure.message
 
 
+def test_other_compressions_are_no_archives_we_know(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "m.tar.xz", "w:xz") as archive:
+        archive.addfile(tarfile.TarInfo("MLmodel"))
+    assert unpack_if_archive(tmp_path / "m.tar.xz", tmp_path / "out", 100) == tmp_path / "m.tar.xz"
+
+
 def test_files_that_are_no_archives_are_left_alone(tmp_path: Path) -> None:
     skops = zipped(tmp_path / "model.skops", {"schema.json": b"{}"})
     compressed = tmp_path / "model.joblib"

@@ -245,7 +245,7 @@ def test_a_converter_that_is_wrong_is_caught(tmp_path: Path, tumours: Any) -> No
     model = CalibratedClassifierCV(make_pipeline(StandardScaler(), LogisticRegression())).fit(*tumours)
     fallback = converted(model, tumours[0], tmp_path).conversion.fallback
     assert fallback is not None
-    assert re.search(r"labels differ on 1\d{3} of 4160 rows, numbers by up to 1e\+00", fallback)
+    assert re.search(r"labels differ on 1\d{3} of 41\d\d rows, numbers by up to 1e\+00", fallback)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -260,6 +260,15 @@ def test_an_answer_that_differs_is_said_with_figures(tmp_path: Path) -> None:
     assert "which is more than the tolerance; served by scikit-learn" in fallback
     assert str(tmp_path) not in fallback
     assert not done.path.exists()
+
+
+def test_too_few_rows_prove_nothing(tmp_path: Path, tumours: Any) -> None:
+    """Text columns of which only one value is known leave one row to try."""
+    table = pd.DataFrame({"one": ["a"], "other": ["b"]})
+    model = make_pipeline(OneHotEncoder(), RandomForestClassifier(2)).fit(pd.concat([table] * 4), [0, 1, 0, 1])
+    fallback = converted(model, table, tmp_path, example=table).conversion.fallback
+    assert fallback is not None
+    assert "it can predict only 1 of the rows that could be tried, and 200 are needed as proof" in fallback
 
 
 def test_reasons_do_not_depend_on_where_they_arose(tmp_path: Path, tumours: Any) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pki import Authority
 from trimtab_serving.outcome import Failure, Reason
 from trimtab_toolbox.request import Request
 from trimtab_toolbox.sources import http
@@ -46,9 +48,9 @@ class _Handler(BaseHTTPRequestHandler):
         if mood == "change":
             self.server.content, self.server.etag = CONTENT[::-1], '"two"'
         if mood == "status":
-            self.empty(int(value))
+            self.empty(int(value), self.path)
         elif mood == "redirect":
-            self.empty(302)
+            self.empty(302, value or self.path)
         elif mood == "chunked":
             self.chunked()
         else:
@@ -79,9 +81,9 @@ class _Handler(BaseHTTPRequestHandler):
             return 0
         return int(asked.removeprefix("bytes=").rstrip("-"))
 
-    def empty(self, status: int) -> None:
+    def empty(self, status: int, location: str) -> None:
         self.send_response(status)
-        self.send_header("Location", self.path)
+        self.send_header("Location", location)
         self.send_header("Retry-After", "7")
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -104,6 +106,23 @@ def server() -> Iterator[Moody]:
     threading.Thread(target=moody.serve_forever, args=(0.01,), daemon=True).start()
     yield moody
     moody.released.set()
+    moody.shutdown()
+    moody.server_close()
+
+
+@pytest.fixture
+def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Moody]:
+    """The same behind TLS, with an authority that is trusted as a private one is in a cluster."""
+    authority = Authority(tmp_path / "pki")
+    pair = authority.server("files")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.certificate, pair.key)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca.certificate))
+    moody = Moody()
+    moody.socket = context.wrap_socket(moody.socket, server_side=True)
+    moody.uri = moody.uri.replace("http:", "https:")
+    threading.Thread(target=moody.serve_forever, args=(0.01,), daemon=True).start()
+    yield moody
     moody.shutdown()
     moody.server_close()
 
@@ -196,6 +215,27 @@ def test_a_circle_of_redirects_is_no_file(server: Moody, tmp_path: Path) -> None
     failure = refused(tmp_path, server.uri)
     assert failure.reason is Reason.SOURCE_NOT_FOUND
     assert "leads to no file" in failure.message
+
+
+def test_over_tls(secure: Moody, tmp_path: Path) -> None:
+    secure.moods = ["cut:1000", "redirect"]
+    assert Fetched(tmp_path, secure.uri, digest=PIN).path.read_bytes() == CONTENT
+
+
+def test_an_authority_nobody_trusts(secure: Moody, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    failure = refused(tmp_path, secure.uri)
+    assert failure.reason is Reason.SOURCE_UNREACHABLE
+    assert "CERTIFICATE_VERIFY_FAILED" in failure.message
+
+
+def test_a_redirect_must_not_give_up_encryption(secure: Moody, server: Moody, tmp_path: Path) -> None:
+    secure.moods = [f"redirect:{server.uri}?signature=secret"]
+    failure = refused(tmp_path, secure.uri)
+    assert failure.reason is Reason.SOURCE_NOT_FOUND
+    assert f"leads to {server.uri}, which is not encrypted" in failure.message
+    assert "secret" not in failure.message
+    assert server.ranges == []
 
 
 def test_too_large_is_known_before_the_first_byte(server: Moody, tmp_path: Path) -> None:

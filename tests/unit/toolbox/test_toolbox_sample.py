@@ -72,6 +72,7 @@ def test_values_go_missing_only_where_that_was_logged() -> None:
     some = sampled(model, Schema(MATRIX.inputs, frozenset({"b"}))).astype(float)
     assert some["a"].notna().all()
     assert 100 < some["b"].isna().sum() < 400
+    assert some["b"].notna().sum() > 3000
     assert sampled(model).notna().all(axis=None)
 
 
@@ -141,3 +142,24 @@ def test_the_example_is_whole_and_small() -> None:
     request = to_request(to_tensors(rows, MATRIX.inputs), MATRIX.inputs)
     assert b"NaN" not in request
     assert b'"shape":[3,2],"datatype":"FP64"' in request
+
+
+def test_wide_models_get_fewer_rows() -> None:
+    rows = np.random.default_rng(0).normal(size=(20, 5000))
+    model = LinearRegression().fit(rows, rows[:, 0])
+    sample = sampled(model, Schema((Tensor("input", "FP64", (-1, 5000)),)))
+    assert 1000 < len(sample) < 1100
+    assert sample.memory_usage().sum() < 50_000_000
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_no_row_counts_twice() -> None:
+    def only(rows: Any) -> Any:
+        values = np.asarray(rows, float)
+        if not (np.isin(values[:, 0], TABLE["a"][:3]) & np.isin(values[:, 1], TABLE["b"][:3])).all():
+            raise ValueError("I know three rows")
+        return values
+
+    mood = make_pipeline(FunctionTransformer(lambda rows: rows), LinearRegression()).fit(TABLE, LABELS)
+    mood.steps[0][1].func = only
+    assert len(sampled(mood, example=TABLE.head(3))) == 9
