@@ -139,30 +139,39 @@ class Cluster:
         content: str = "application/json",
     ) -> Object:
         headers = {"Content-Type": content, "Accept": "application/json", "User-Agent": MANAGER}
-        settings = self._client.configuration
-        await self._client.update_params_for_auth(headers, [], ["BearerToken"], where, method, body)
-        url = settings.host + where + (f"?{urlencode(query)}" if query else "")
+        url = self._client.configuration.host + where + (f"?{urlencode(query)}" if query else "")
         try:
+            await self._client.update_params_for_auth(headers, [], ["BearerToken"], where, method, body)
             response = await self._client.rest_client.request(
                 method, url, headers=headers, body=body, _request_timeout=TIMEOUT
             )
             text = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             self._metrics.requests.labels("<error>", method).inc()
-            what = str(error) or type(error).__name__
-            raise ApiError(0, "Unreachable", f"the API server did not answer {method} {where}: {what}") from error
+            raise _unanswered(method, where, str(error) or type(error).__name__) from error
         self._metrics.requests.labels(str(response.status), method).inc()
         if response.status >= 400:
             raise _refusal(response.status, response.getheaders(), text)
-        parsed: Object = json.loads(text)
+        parsed = _parsed(text)
+        if parsed is None:  # something in between said "200 OK" in the API server's place
+            raise _unanswered(method, where, f"this is no object: {text[:200].decode(errors='replace')!r}")
         return parsed
 
 
-def _refusal(code: int, headers: Mapping[str, str], text: bytes) -> ApiError:
+def _parsed(text: bytes) -> Object | None:
     try:
-        status = json.loads(text)
-        reason, message = status.get("reason", ""), status.get("message", "")
+        parsed = json.loads(text)
     except ValueError:
-        reason, message = "", text[:200].decode(errors="replace")
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _unanswered(method: str, where: str, what: str) -> ApiError:
+    return ApiError(0, "Unreachable", f"the API server did not answer {method} {where}: {what}")
+
+
+def _refusal(code: int, headers: Mapping[str, str], text: bytes) -> ApiError:
+    status = _parsed(text) or {"message": text[:200].decode(errors="replace")}
+    reason, message = status.get("reason") or "", status.get("message") or ""
     after = headers.get("Retry-After")
     return ApiError(code, reason, message or f"HTTP {code}", float(after) if after and after.isdigit() else None)
