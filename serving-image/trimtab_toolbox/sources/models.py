@@ -35,7 +35,7 @@ def fetch(request: Request, into: Path) -> Path:
     if request.digest:
         message = (
             "a digest pins one downloaded file, and a registry version is a folder of files: "
-            f"leave the digest of {request.uri} away, its version cannot change"
+            f"remove the digest of {request.uri}, its version cannot change"
         )
         raise Failure(Reason.UNSUPPORTED_FORMAT, message)
     server = _server()
