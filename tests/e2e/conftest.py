@@ -31,7 +31,7 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     kubectl.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait", timeout=120)
     release.restricted(name)
     yield Stage(name, SHARED)
-    kubectl.kubectl("delete", "namespace", name, "--wait=false")
+    kubectl.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")
 
 
 @pytest.fixture(scope="module")
