@@ -189,16 +189,22 @@ def _check_feature(feature: Feature) -> None:
     if sum(feature.counts) + feature.missing != feature.n:
         raise ValueError(f"{where}: counts and missing do not add up to n = {feature.n}")
     if isinstance(feature, Numeric):
-        _check_edges(where, feature.edges, feature.counts)
-        if not 0 <= feature.inside[0] <= feature.inside[1] < feature.cells:
-            raise ValueError(f"{where}: inside names cells that do not exist")
-        if any(not 0 <= index < len(feature.edges) for index in feature.deciles):
-            raise ValueError(f"{where}: deciles names edges that do not exist")
+        _check_numeric(where, feature)
     elif isinstance(feature, Category):
         if len(feature.categories) > MAX_CATEGORIES or len(set(feature.categories)) != len(feature.categories):
             raise ValueError(f"{where}: more than {MAX_CATEGORIES} categories, or one of them twice")
         if feature.rest is not None and len(feature.rest) > MAX_REST:
             raise ValueError(f"{where}: rest has more than {MAX_REST} hashes; leave it null")
+
+
+def _check_numeric(where: str, feature: Numeric) -> None:
+    _check_edges(where, feature.edges, feature.counts)
+    if not 0 <= feature.inside[0] <= feature.inside[1] < feature.cells:
+        raise ValueError(f"{where}: inside names cells that do not exist")
+    if any(not 0 <= index < len(feature.edges) for index in feature.deciles):
+        raise ValueError(f"{where}: deciles names edges that do not exist")
+    if not feature.deviation > 0:
+        raise ValueError(f"{where}: deviation must be above 0; 1 for a constant")
 
 
 def _check_edges(where: str, edges: tuple[float, ...], counts: tuple[int, ...]) -> None:

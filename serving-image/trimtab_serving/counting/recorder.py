@@ -1,0 +1,143 @@
+"""What happens between a prediction and its answer: one slot is written, and the answer gets its token.
+
+This runs for every request, so it allocates little and calls few things: a row is a dozen stores into mapped
+memory. Adding the slots up happens later, when the answer is on its way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import Iterable
+from contextvars import ContextVar
+from hashlib import blake2b
+from struct import Struct
+
+from trimtab_serving.bundle import BundleInfo
+from trimtab_serving.counting.layout import (
+    BUCKET,
+    BUCKETS,
+    CELL,
+    HEAD,
+    KIND_REQUEST,
+    KIND_ROW,
+    LATENCIES,
+    LATENCY_EDGES,
+    SECONDS,
+    status_index,
+)
+from trimtab_serving.counting.rows import RowReader, Seen, Verdict
+from trimtab_serving.counting.slab import PAGE, SLOTS
+from trimtab_serving.counting.state import State
+from trimtab_serving.outcomes.token import Signer
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+FOLD_AT = SLOTS // 2
+MAX_TOKENS = 16
+"""A request of more rows gets no tokens: a header must stay small."""
+
+TOKEN_HEADER = b"x-trimtab-token"
+_HEAD = Struct("=6d")
+
+_seen: ContextVar[Seen | None] = ContextVar("seen", default=None)
+
+
+def saw(seen: Seen | None) -> None:
+    """Note, in the request's own context, what it showed; None before a request begins."""
+    _seen.set(seen)
+
+
+class Recorder:
+    """Counts requests and rows into this process's slab."""
+
+    def __init__(self, state: State, info: BundleInfo, *, rows: bool, signer: Signer | None, user_header: str) -> None:
+        self.state = state
+        self._slab = state.slab
+        self._reader = RowReader(state.folder.layout, info)
+        self._inputs = {tensor.name: index for index, tensor in enumerate(info.inputs)}
+        self._rows = rows
+        self._signer = signer
+        self._user_header = user_header.lower().encode()
+        self._values = [state.slab.ring[index : index + 1, HEAD:] for index in range(SLOTS)]
+        self._stride = state.slab.ring.strides[0]
+        self._fold_asked = False
+
+    def answered(
+        self, status: int, seconds: float, headers: Iterable[tuple[bytes, bytes]], refused: str | None = None
+    ) -> Headers:
+        """Count an answered request before it is sent, and return the headers its answer gets.
+
+        `refused` names the input whose values had a wrong type, when that is why the status is 400.
+        """
+        cell = status_index(status) * LATENCIES + bisect_left(LATENCY_EDGES, seconds)
+        seen = _seen.get() if self._rows or self._signer else None
+        if seen is None or status != 200:
+            place = self._inputs.get(refused) if refused is not None else None
+            self._write(cell, seconds, Verdict(-1, float("nan")), -1, KIND_REQUEST if place is None else -1.0 - place)
+            return ()
+        bucket = self._bucket(headers) if self._user_header else -1
+        rows = _rows(seen)
+        if rows == 1:
+            return self._one(cell, seconds, seen, bucket)
+        return self._many(cell, seconds, seen, bucket, rows)
+
+    def _one(self, cell: int, seconds: float, seen: Seen, bucket: int) -> Headers:
+        verdict = self._reader.verdict(seen)
+        if self._rows:
+            self._reader.fill(self._values[self._slab.position()], seen)
+            self._write(cell, seconds, verdict, bucket, KIND_ROW)
+        else:
+            self._write(cell, seconds, verdict, bucket, KIND_REQUEST)
+        if self._signer is None:
+            return ()
+        return ((TOKEN_HEADER, self._signer.sign(verdict.score, verdict.label, bucket)),)
+
+    def _many(self, cell: int, seconds: float, seen: Seen, bucket: int, rows: int) -> Headers:
+        if self._rows:
+            block = self._reader.block(seen, rows)
+            block[:, CELL] = -1
+            block[:, SECONDS] = 0
+            block[:, BUCKET] = bucket
+            block[0, CELL], block[0, SECONDS] = cell, seconds
+            self._slab.fold(block)
+        else:
+            self._write(cell, seconds, Verdict(-1, float("nan")), bucket, KIND_REQUEST)
+        if self._signer is None or rows > MAX_TOKENS:
+            return ()
+        sign = self._signer.sign
+        tokens = [sign(verdict.score, verdict.label, bucket) for verdict in self._reader.verdicts(seen, rows)]
+        return ((TOKEN_HEADER, b",".join(tokens)),)
+
+    def _write(self, cell: int, seconds: float, verdict: Verdict, bucket: int, kind: float) -> None:
+        slab = self._slab
+        place = slab.position()
+        _HEAD.pack_into(
+            slab.memory, PAGE + place * self._stride, cell, seconds, verdict.label, verdict.score, bucket, kind
+        )
+        slab.commit()
+        if slab.pending >= FOLD_AT and not self._fold_asked:
+            self._fold_soon()
+
+    def _fold_soon(self) -> None:
+        try:
+            asyncio.get_running_loop().call_soon(self._fold)
+        except RuntimeError:  # no loop: somebody counts without a server
+            return
+        self._fold_asked = True
+
+    def _fold(self) -> None:
+        self._fold_asked = False
+        self._slab.fold()
+
+    def _bucket(self, headers: Iterable[tuple[bytes, bytes]]) -> int:
+        for name, value in headers:
+            if name == self._user_header:
+                return int.from_bytes(blake2b(value, digest_size=8).digest(), "big") % BUCKETS
+        return -1
+
+
+def _rows(seen: Seen) -> int:
+    for array in seen.arrays.values():
+        return int(array.shape[0]) if array.ndim else 1
+    return 1

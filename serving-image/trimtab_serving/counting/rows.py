@@ -1,0 +1,173 @@
+"""From a request's arrays and a model's answers to slots: values as numbers, categories as the numbers of cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from trimtab_serving.bundle import BundleInfo
+from trimtab_serving.counting.fold import Block
+from trimtab_serving.counting.layout import CLASS, HEAD, KIND, KIND_ROW, SCORE, Layout, category_codes
+from trimtab_serving.counting.profile import Boolean, Category, Feature, Numeric, rest_hash
+from trimtab_serving.protocol.datatypes import Array
+
+NAN = math.nan
+PROBABILITIES = "probabilities"
+
+
+class Seen(NamedTuple):
+    """What one request showed: its inputs, the outputs it asked for, and the model's answers."""
+
+    arrays: Mapping[str, Array]
+    names: Sequence[str]
+    results: Sequence[Array]
+
+
+class Verdict(NamedTuple):
+    """What the model said of one row: the predicted class (-1: not known) and the score (NaN: not known)."""
+
+    label: int
+    score: float
+
+
+class RowReader:
+    """Reads rows and verdicts for one layout."""
+
+    def __init__(self, layout: Layout, info: BundleInfo) -> None:
+        self._features = [_Column(feature) for feature in layout.features]
+        self._classes = {value: index for index, value in enumerate(layout.classes)}
+        self._kind = layout.score.kind if layout.score else None
+        self._width = layout.width
+        self._matrix = _plain_matrix(layout, info)
+        self._places: dict[Sequence[str], tuple[int | None, int | None]] = {}
+        self._rank_one = {tensor.name for tensor in info.outputs if len(tensor.shape) == 1}
+
+    def fill(self, values: Block, seen: Seen) -> None:
+        """Write the features of a request of one row into the `values` (1, features) of its slot."""
+        if self._matrix is not None:
+            values[...] = seen.arrays[self._matrix]
+        elif self._features:
+            arrays = seen.arrays
+            values[0] = [column.value(arrays[column.input].item(column.place)) for column in self._features]
+
+    def block(self, seen: Seen, rows: int) -> Block:
+        """The slots of a request of many rows; their heads still lack the request's own figures."""
+        block = np.empty((rows, self._width))
+        block[:, KIND] = KIND_ROW
+        verdicts = self.verdicts(seen, rows)
+        block[:, CLASS] = [verdict.label for verdict in verdicts]
+        block[:, SCORE] = [verdict.score for verdict in verdicts]
+        if self._matrix is not None:
+            block[:, HEAD:] = seen.arrays[self._matrix]
+        else:
+            for index, column in enumerate(self._features):
+                block[:, HEAD + index] = column.values(seen.arrays[column.input].reshape(rows, -1)[:, column.place])
+        return block
+
+    def verdict(self, seen: Seen) -> Verdict:
+        """What the model said of the only row."""
+        return self.verdicts(seen, 1)[0]
+
+    def verdicts(self, seen: Seen, rows: int) -> list[Verdict]:
+        """What the model said of each row."""
+        names = seen.names
+        place = self._places.get(names)
+        if place is None:
+            place = self._find(tuple(names))
+        answer, chances = place
+        scores: list[float] = [NAN] * rows
+        labels: list[int] = [-1] * rows
+        if chances is not None:
+            table = seen.results[chances].tolist()
+            binary = self._kind == "positive" or (self._kind is None and len(table[0]) == 2)
+            scores = [row[1] if binary else max(row) for row in table]
+            if answer is None:
+                labels = [row.index(max(row)) for row in table]
+        if answer is not None:
+            given = seen.results[answer].tolist()
+            if self._classes:
+                labels = [self._label(value) for value in given]
+            elif isinstance(given[0], int | float):
+                scores = given
+        return list(map(Verdict, labels, scores))
+
+    def _label(self, value: Any) -> int:
+        return self._classes.get(value.decode() if isinstance(value, bytes) else value, -1)
+
+    def _find(self, names: tuple[str, ...]) -> tuple[int | None, int | None]:
+        chances = names.index(PROBABILITIES) if PROBABILITIES in names else None
+        answers = [index for index, name in enumerate(names) if name in self._rank_one and index != chances]
+        place = self._places[names] = (answers[0] if answers else None, chances)
+        return place
+
+
+class _Column:
+    """Where a feature's values are, and what becomes of them."""
+
+    def __init__(self, feature: Feature) -> None:
+        self.input = feature.input
+        self.place = feature.column or 0
+        self.value: Callable[[Any], float] = _number
+        self._numeric = isinstance(feature, Numeric)
+        if isinstance(feature, Category):
+            self.value = _Coder(feature)
+        elif isinstance(feature, Boolean):
+            self.value = _truth
+
+    def values(self, column: Array) -> Any:
+        """The numbers of many rows."""
+        if self._numeric and column.dtype != object:
+            return column
+        return [self.value(value) for value in column.tolist()]
+
+
+class _Coder:
+    """A category's cell; NaN for a missing one."""
+
+    def __init__(self, feature: Category) -> None:
+        self._codes: dict[Any, float] = dict(category_codes(feature))
+        self._other, self._unseen = len(feature.categories), len(feature.categories) + 1
+        self._rest = None if feature.rest is None else frozenset(feature.rest)
+
+    def __call__(self, value: Any) -> float:
+        code = self._codes.get(value)
+        return self._unlisted(value) if code is None else code
+
+    def _unlisted(self, value: Any) -> float:
+        if isinstance(value, bytes):
+            value = value.decode(errors="replace")
+        elif isinstance(value, float):
+            value = "" if value != value else str(int(value)) if value.is_integer() else repr(value)
+        elif not isinstance(value, str):
+            value = str(value)
+        if not value:
+            return NAN
+        if value in self._codes:
+            return self._codes[value]
+        known = self._rest is None or rest_hash(value) in self._rest
+        return self._other if known else self._unseen
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return NAN
+
+
+def _truth(value: Any) -> float:
+    return NAN if value is None or value != value else float(bool(value))
+
+
+def _plain_matrix(layout: Layout, info: BundleInfo) -> str | None:
+    """The input's name, when all features are the columns, in their order, of one matrix of numbers."""
+    if len(info.inputs) != 1 or not layout.features:
+        return None
+    tensor = info.inputs[0]
+    numeric = all(isinstance(feature, Numeric) for feature in layout.features)
+    ordered = [feature.column for feature in layout.features] == list(range(len(layout.features)))
+    whole = len(tensor.shape) == 2 and tensor.shape[1] == len(layout.features)
+    return tensor.name if numeric and ordered and whole and tensor.datatype != "BYTES" else None

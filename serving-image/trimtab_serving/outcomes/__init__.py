@@ -1,0 +1,1 @@
+"""How predictions turned out: signed tokens out, outcomes back in, and nothing but counts kept."""
