@@ -11,8 +11,9 @@ from typing import Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from trimtab.core.divergence import MERGE_KEYS, QUANTITY_FIELDS, SUFFIXES, contains, quantity
+from trimtab.core.divergence import ATOMIC, LIST_KEYS, QUANTITY_FIELDS, SUFFIXES, contains, quantity
 
+MERGE_KEYS = sorted({key for keys in LIST_KEYS.values() for key in keys})
 scalars = st.one_of(st.booleans(), st.integers(-(2**31), 2**31), st.text(max_size=8))
 keys = st.one_of(st.sampled_from(["spec", "env", "limits", "requests", "a", "b"]), st.text(min_size=1, max_size=6))
 named = st.builds(
@@ -64,14 +65,31 @@ def test_what_others_add_to_structs_is_theirs(manifest: Any, data: st.DataObject
 
 
 @given(
-    st.sampled_from(MERGE_KEYS), st.lists(st.tuples(st.text(), scalars), min_size=1, unique_by=itemgetter(0)), st.data()
+    st.sampled_from(sorted(LIST_KEYS)),
+    st.lists(st.tuples(st.text(), scalars), min_size=1, unique_by=itemgetter(0)),
+    st.data(),
 )
-def test_entries_that_others_add_to_named_lists_are_theirs(
-    key: str, entries: list[tuple[str, Any]], data: st.DataObject
+def test_entries_that_others_add_to_lists_with_keys_are_theirs(
+    place: str, entries: list[tuple[str, Any]], data: st.DataObject
 ) -> None:
-    observed = [{key: name, "value": value} for name, value in entries]
-    wanted = data.draw(st.lists(st.sampled_from(observed), min_size=1, unique_by=itemgetter(key)))
-    assert contains({"env": data.draw(st.permutations(observed))}, {"env": wanted})
+    parent, _, field = place.rpartition(".")
+    observed = [{**dict.fromkeys(LIST_KEYS[place], name), "value": value} for name, value in entries]
+    wanted = data.draw(st.lists(st.sampled_from(observed), min_size=1, unique_by=itemgetter(LIST_KEYS[place][0])))
+    there = data.draw(st.permutations(observed))
+    assert contains({parent: {field: there}}, {parent: {field: wanted}})
+
+
+@given(st.sampled_from(["ports", "metrics", "tolerations", "ingress"]), st.lists(scalars, min_size=1), scalars)
+def test_a_list_without_keys_is_one_piece(field: str, entries: list[Any], added: Any) -> None:
+    named = [{"name": str(n), "value": value} for n, value in enumerate(entries)]
+    assert contains({field: named}, {field: named})
+    assert not contains({field: [*named, {"name": "more", "value": added}]}, {field: named})
+
+
+@given(st.sampled_from(sorted(ATOMIC)), st.dictionaries(keys, scalars, min_size=1), st.text(min_size=7), scalars)
+def test_a_selector_is_one_piece(field: str, labels: dict[str, Any], name: str, added: Any) -> None:
+    assert contains({field: dict(labels)}, {field: labels})
+    assert not contains({field: {**labels, name: added}}, {field: labels})
 
 
 @given(manifests, st.data())

@@ -2,7 +2,9 @@
 
 A child is applied again when the hash of what we want changed (which also catches fields we no
 longer want), or when what we want is not contained in what is observed (which catches edits by
-hand). Fields that others added are theirs: containment, not equality.
+hand). Fields that others added are theirs: containment, not equality, except where the API itself
+takes a value as one piece. One more label in a Service's selector leaves it without pods, and one
+more port in a NetworkPolicy is a door.
 """
 
 from __future__ import annotations
@@ -15,8 +17,20 @@ from typing import Any
 from trimtab.core import metadata
 from trimtab.core.objects import Object
 
-# The field that tells list entries apart, where the API merges by one (structured-merge-diff list maps).
-MERGE_KEYS = ("name", "mountPath", "port", "type", "uid")
+# Lists whose entries the API tells apart by these fields, by name or by parent and name; all others are one piece.
+LIST_KEYS: Mapping[str, tuple[str, ...]] = {
+    "ownerReferences": ("uid",),
+    "containers": ("name",),
+    "initContainers": ("name",),
+    "volumes": ("name",),
+    "env": ("name",),
+    "volumeMounts": ("mountPath",),
+    "containers.ports": ("containerPort", "protocol"),
+    "spec.ports": ("port", "protocol"),
+    "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
+}
+# Maps that are one piece.
+ATOMIC = frozenset({"selector", "podSelector", "namespaceSelector", "labelSelector", "nodeSelector"})
 QUANTITY_FIELDS = frozenset({"limits", "requests", "sizeLimit", "capacity"})
 QUANTITY = re.compile(r"([+-]?(?:[0-9]+[.]?[0-9]*|[.][0-9]+)(?:[eE][+-]?[0-9]+)?)([numkMGTPE]|[KMGTPE]i)?")
 SUFFIXES = {
@@ -43,31 +57,39 @@ def needs_apply(desired: Object, observed: Object | None) -> bool:
     return metadata.desired_hash(observed) != metadata.desired_hash(desired) or not contains(observed, desired)
 
 
-def contains(observed: Any, desired: Any, field: str = "") -> bool:
+def contains(observed: Any, desired: Any, field: str = "", parent: str = "") -> bool:
     """True when every value of `desired` stands in `observed`; quantities compare as numbers."""
+    if field in ATOMIC:
+        return bool(observed == desired)
     if isinstance(desired, Mapping):
         inner = field if field in QUANTITY_FIELDS else None
         return isinstance(observed, Mapping) and all(
-            key in observed and contains(observed[key], value, inner or key) for key, value in desired.items()
+            key in observed and contains(observed[key], value, inner or key, field) for key, value in desired.items()
         )
     if isinstance(desired, list):
-        return isinstance(observed, list) and _contains_list(observed, desired)
-    return observed == desired or (field in QUANTITY_FIELDS and _same_quantity(observed, desired))
+        keys = LIST_KEYS.get(f"{parent}.{field}") or LIST_KEYS.get(field, ())
+        return isinstance(observed, list) and _contains_list(observed, desired, keys, field)
+    return bool(observed == desired) or (field in QUANTITY_FIELDS and _same_quantity(observed, desired))
 
 
-def _contains_list(observed: Sequence[Any], desired: Sequence[Any]) -> bool:
-    key = _merge_key(desired)
-    if key is None:
-        return len(observed) == len(desired) and all(map(contains, observed, desired))
-    by_key = {item.get(key): item for item in observed if isinstance(item, Mapping)}
-    return all(item[key] in by_key and contains(by_key[item[key]], item) for item in desired)
+def _contains_list(observed: Sequence[Any], desired: Sequence[Any], keys: Sequence[str], field: str) -> bool:
+    """By key where entries have keys of their own, else by place."""
+    wanted = _by_key(desired, keys)
+    if not keys or len(wanted) < len(desired):
+        return len(observed) == len(desired) and all(
+            contains(there, item, field) for there, item in zip(observed, desired, strict=True)
+        )
+    there = _by_key(observed, keys)
+    return all(key in there and contains(there[key], item, field) for key, item in wanted.items())
 
 
-def _merge_key(items: Sequence[Any]) -> str | None:
-    for key in MERGE_KEYS:
-        if items and all(isinstance(item, Mapping) and key in item for item in items):
-            return key if len({item[key] for item in items}) == len(items) else None
-    return None
+def _by_key(items: Sequence[Any], keys: Sequence[str]) -> dict[tuple[Any, ...], Any]:
+    """The entries that have all the keys, by them."""
+    return {
+        tuple(str(item[key]) for key in keys): item
+        for item in items
+        if keys and isinstance(item, Mapping) and all(key in item for key in keys)
+    }
 
 
 def _same_quantity(observed: Any, desired: Any) -> bool:

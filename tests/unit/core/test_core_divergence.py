@@ -70,6 +70,24 @@ def test_entries_that_share_a_name_are_compared_by_place() -> None:
     assert not contains({"ports": [*ports, {"port": 1}]}, {"ports": ports})
 
 
+def test_ports_of_services_and_containers_may_be_joined_by_others_but_those_of_policies_may_not() -> None:
+    own, added = {"name": "http", "port": 80, "protocol": "TCP"}, {"name": "grpc", "port": 90, "protocol": "TCP"}
+    assert contains({"spec": {"ports": [added, own]}}, {"spec": {"ports": [own]}})
+    assert not contains({"spec": {"ports": [{**own, "port": 81}]}}, {"spec": {"ports": [own]}})
+    assert not contains({"ingress": [{"ports": [own, added]}]}, {"ingress": [{"ports": [own]}]})
+    open_port, more = {"containerPort": 80, "protocol": "TCP"}, {"containerPort": 90, "protocol": "TCP"}
+    containers = [{"name": "mesh"}, {"name": "server", "ports": [more, open_port]}]
+    assert contains({"containers": containers}, {"containers": [{"name": "server", "ports": [open_port]}]})
+
+
+def test_a_selector_that_selects_less_is_another_one() -> None:
+    assert contains({"selector": {"a": "1"}}, {"selector": {"a": "1"}})
+    assert not contains({"selector": {"a": "1", "b": "2"}}, {"selector": {"a": "1"}})
+    assert not contains(
+        {"podSelector": {"matchLabels": {"a": "1", "b": "2"}}}, {"podSelector": {"matchLabels": {"a": "1"}}}
+    )
+
+
 def test_entries_of_another_shape_are_not_the_wanted_ones() -> None:
     assert not contains({"env": ["a"]}, {"env": [{"name": "a"}]})
 
