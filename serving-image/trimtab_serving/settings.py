@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from trimtab_serving.cpu import cores
 from trimtab_serving.outcome import TERMINATION_LOG, Failure, Reason
+from trimtab_serving.outcomes.token import MIN_KEY_BYTES
 from trimtab_serving.store import check_digest
 
 DEFAULT_PORT = 8080
 DEFAULT_MAX_REQUEST_BYTES = 32 << 20
 REVISION_DIGITS = 12
+DEFAULT_STATE_DIR = Path("/tmp/trimtab")  # noqa: S108 - an emptyDir of the pod's own; checked to be ours
+MAX_WORKERS = 64
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,19 @@ class Settings:
     max_request_bytes: int = DEFAULT_MAX_REQUEST_BYTES
     access_log: bool = False
     result_path: str = TERMINATION_LOG
+    workers: int = 1
+    state_dir: Path = DEFAULT_STATE_DIR
+    counting: bool = True
+    user_header: str = ""
+    tokens_dir: Path | None = None
+    token_key: str = field(default="", repr=False)
+    token_days: int = 30
+    max_queue: int = 512
+    max_connections: int = 8192
+    timeout_seconds: float = 60.0
+    batch_max_size: int = 32
+    batch_max_wait: float = 0.0
+    """Seconds."""
 
     @property
     def revision(self) -> str:
@@ -53,6 +70,18 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         max_request_bytes=_whole(environ, "TRIMTAB_MAX_REQUEST_BYTES", DEFAULT_MAX_REQUEST_BYTES, 1, 1 << 31),
         access_log=_truth(environ, "TRIMTAB_ACCESS_LOG"),
         result_path=result_path(environ),
+        workers=_whole(environ, "TRIMTAB_WORKERS", min(cores(), MAX_WORKERS), 1, MAX_WORKERS),
+        state_dir=Path(environ.get("TRIMTAB_STATE_DIR") or DEFAULT_STATE_DIR),
+        counting=_switch(environ, "TRIMTAB_COUNTING"),
+        user_header=environ.get("TRIMTAB_USER_HEADER", ""),
+        tokens_dir=Path(environ["TRIMTAB_TOKENS_DIR"]) if environ.get("TRIMTAB_TOKENS_DIR") else None,
+        token_key=_token_key(environ),
+        token_days=_whole(environ, "TRIMTAB_TOKEN_DAYS", 30, 1, 3650),
+        max_queue=_whole(environ, "TRIMTAB_MAX_QUEUE", 512, 1, 1 << 20),
+        max_connections=_whole(environ, "TRIMTAB_MAX_CONNECTIONS", 8192, 1, 1 << 20),
+        timeout_seconds=_whole(environ, "TRIMTAB_TIMEOUT_SECONDS", 60, 1, 3600),
+        batch_max_size=_whole(environ, "TRIMTAB_BATCH_MAX_SIZE", 32, 1, 4096),
+        batch_max_wait=_whole(environ, "TRIMTAB_BATCH_MAX_WAIT_MICROSECONDS", 0, 0, 1_000_000) / 1e6,
     )
 
 
@@ -81,6 +110,22 @@ def _truth(environ: Mapping[str, str], variable: str) -> bool:
     if text not in ("true", "false"):
         raise _invalid(variable, text, "true or false")
     return text == "true"
+
+
+def _switch(environ: Mapping[str, str], variable: str) -> bool:
+    text = environ.get(variable) or "on"
+    if text not in ("on", "off"):
+        raise _invalid(variable, text, "on or off")
+    return text == "on"
+
+
+def _token_key(environ: Mapping[str, str]) -> str:
+    """The key of the prediction tokens; never shown, not even when it is wrong."""
+    key = environ.get("TRIMTAB_TOKEN_KEY", "").strip()
+    if key and len(key.encode()) < MIN_KEY_BYTES:
+        message = f"TRIMTAB_TOKEN_KEY has {len(key.encode())} bytes; it needs at least {MIN_KEY_BYTES} random ones"
+        raise Failure(Reason.SETTINGS_INVALID, message)
+    return key
 
 
 def _invalid(variable: str, value: str, wanted: str) -> Failure:

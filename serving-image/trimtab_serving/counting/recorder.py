@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextvars import ContextVar
 from hashlib import blake2b
 from struct import Struct
@@ -64,7 +64,7 @@ class Recorder:
         self._fold_asked = False
 
     def answered(
-        self, status: int, seconds: float, headers: Iterable[tuple[bytes, bytes]], refused: str | None = None
+        self, status: int, seconds: float, headers: Mapping[bytes, bytes], refused: str | None = None
     ) -> Headers:
         """Count an answered request before it is sent, and return the headers its answer gets.
 
@@ -130,11 +130,11 @@ class Recorder:
         self._fold_asked = False
         self._slab.fold()
 
-    def _bucket(self, headers: Iterable[tuple[bytes, bytes]]) -> int:
-        for name, value in headers:
-            if name == self._user_header:
-                return int.from_bytes(blake2b(value, digest_size=8).digest(), "big") % BUCKETS
-        return -1
+    def _bucket(self, headers: Mapping[bytes, bytes]) -> int:
+        value = headers.get(self._user_header)
+        if not value:
+            return -1
+        return int.from_bytes(blake2b(value, digest_size=8).digest(), "big") % BUCKETS
 
 
 def _rows(seen: Seen) -> int:
