@@ -14,8 +14,8 @@ import uvicorn
 
 from trimtab_serving import logs
 from trimtab_serving.app import Application
+from trimtab_serving.connection import Connection
 from trimtab_serving.fetch import fetch
-from trimtab_serving.http import Connection
 from trimtab_serving.lifecycle import DrainingServer, Lifecycle
 from trimtab_serving.metrics import Metrics
 from trimtab_serving.outcome import Failure, report

@@ -38,12 +38,16 @@ Datatype = Literal[
 
 
 class Tensor(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One input or output. `shape` has -1 where any length will do; `columns` names the last axis."""
+    """One input or output. `shape` has -1 where any length will do; `columns` names the last axis.
+
+    `missing` says where values may be missing: nowhere, anywhere (true), or in the columns it names.
+    """
 
     name: str
     datatype: Datatype
     shape: tuple[int, ...]
     columns: tuple[str, ...] | None = None
+    missing: bool | tuple[str, ...] = False
 
 
 class Parity(msgspec.Struct, frozen=True, rename="camel"):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+import functools
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
+from trimtab_serving import compression
 from trimtab_serving.protocol.errors import RequestError
-from trimtab_serving.protocol.v2 import encode_error
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -16,23 +16,40 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
+BINARY: tuple[bytes, bytes] = (b"content-type", b"application/octet-stream")
 CLOSE: tuple[bytes, bytes] = (b"connection", b"close")
 MAX_REQUEST_ID_BYTES = 128
 
-
-class Connection(HttpToolsProtocol):
-    """uvicorn's HTTP connection, with the protocol's error body for what is not even HTTP."""
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer bytes that cannot be parsed, and hang up."""
-        body = encode_error(msg.rstrip("."))
-        head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
-        self.transport.close()
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+# What curl and some clients call any body when they are not told. All of it is read as what the path takes.
+_BODY_TYPES = frozenset({"application/json", "application/octet-stream", "application/x-www-form-urlencoded"})
+_CONTENT_TYPE = b"content-type"
 
 
 class Disconnected(Exception):  # noqa: N818 - what happened, not a fault of ours
     """The client went away before its request was complete; there is nobody to answer."""
+
+
+class Request:
+    """A request as its handler sees it. `headers` has the last of equal names."""
+
+    __slots__ = ("headers", "receive", "scope")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
+
+    def correlation(self) -> Headers:
+        """What the client wants to recognise the answer by: a sensible x-request-id, a valid traceparent."""
+        found: Headers = ()
+        identity = self.headers.get(b"x-request-id")
+        if identity is not None and len(identity) <= MAX_REQUEST_ID_BYTES:
+            found = ((b"x-request-id", identity),)
+        trace = self.headers.get(b"traceparent")
+        if trace is not None and _TRACEPARENT.fullmatch(trace):
+            found = (*found, (b"traceparent", trace))
+        return found
 
 
 class Response(NamedTuple):
@@ -43,48 +60,80 @@ class Response(NamedTuple):
     headers: Headers = (JSON,)
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The whole body; RequestError 413 above `limit` bytes, 415 when it is compressed."""
-    for name, value in scope["headers"]:
-        if name == b"content-length" and int(value) > limit:
-            raise await _too_large(receive, limit, sending=not _expects_continue(scope))
-        if name == b"content-encoding" and value.lower() != b"identity":
-            told = value[:32].decode("latin-1")
-            raise RequestError(f"content-encoding {told!r} is not supported; send it uncompressed", 415)
-    event = await receive()
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body, uncompressed; RequestError 413 above `limit` bytes, 415 for what is not read here."""
+    headers = request.headers
+    if int(headers.get(b"content-length", 0)) > limit:
+        raise await _too_large(request, limit, sending=b"expect" not in headers)
+    if headers.get(_CONTENT_TYPE, b"application/json") != b"application/json":
+        _check_media(headers[_CONTENT_TYPE])
+    encoding = headers.get(b"content-encoding")
+    packed = encoding is not None and compression.is_gzip(encoding)
+    event = await request.receive()
     body: bytes = event.get("body", b"")
-    while event.get("more_body"):
-        event = await receive()
-        body += event.get("body", b"")
-        if len(body) > limit:
-            raise await _too_large(receive, limit, sending=True)
+    if event.get("more_body"):
+        body, event = await _rest_of_body(request, body, limit)
     if event["type"] == "http.disconnect":
         raise Disconnected
-    return body
+    return await compression.unpacked(body, limit) if packed else body
 
 
-async def _too_large(receive: Receive, limit: int, *, sending: bool) -> RequestError:
+async def _rest_of_body(request: Request, first: bytes, limit: int) -> tuple[bytes, MutableMapping[str, Any]]:
+    pieces, size = [first], len(first)
+    while True:
+        event = await request.receive()
+        pieces.append(event.get("body", b""))
+        size += len(pieces[-1])
+        if size > limit:
+            raise await _too_large(request, limit, sending=event.get("more_body", False))
+        if not event.get("more_body"):
+            return b"".join(pieces), event
+
+
+async def _too_large(request: Request, limit: int, *, sending: bool) -> RequestError:
     # A client that is still sending would lose the answer to a connection reset, so read on for a while. One
     # that asked first (Expect: 100-continue) sends nothing unless we begin to read.
     discarded = 0
     while sending and discarded < limit:
-        event = await receive()
+        event = await request.receive()
         discarded += len(event.get("body", b""))
         sending = event.get("more_body", False)
-    message = f"the body is larger than {limit} bytes; send fewer rows in a request"
-    return RequestError(message, 413, (CLOSE,))
+    return RequestError(compression.too_large(limit).message, 413, (CLOSE,))
 
 
-def _expects_continue(scope: Scope) -> bool:
-    return any(name == b"expect" for name, _ in scope["headers"])
+@functools.lru_cache(maxsize=64)
+def _check_media(value: bytes) -> None:
+    media, _, rest = value.decode("latin-1").lower().partition(";")
+    charset = re.search(r"charset=\"?([^\s;\"]+)", rest)
+    if media.strip() not in _BODY_TYPES:
+        told = f"content-type {media.strip()[:64]!r} is not read here"
+        raise RequestError(f"{told}; send application/json, or application/octet-stream with binary tensors", 415)
+    if charset and charset[1] not in ("utf-8", "utf8", "us-ascii"):
+        raise RequestError(f"charset {charset[1][:32]!r} is not read here; send UTF-8", 415)
 
 
-def request_id(scope: Scope) -> bytes | None:
-    """The client's x-request-id, if it gave a sensible one."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and len(value) <= MAX_REQUEST_ID_BYTES:
-            return bytes(value)
-    return None
+def json_length(headers: Mapping[bytes, bytes]) -> int | None:
+    """What Inference-Header-Content-Length says, None without it; RequestError when it is no number of bytes."""
+    value = headers.get(b"inference-header-content-length")
+    if value is None:
+        return None
+    if not (value.isdigit() and len(value) < 16):
+        told = value[:32].decode("latin-1")
+        raise RequestError(f"Inference-Header-Content-Length {told!r} must be the number of bytes of the JSON")
+    return int(value)
+
+
+def cloud_event(headers: Mapping[bytes, bytes], source: bytes) -> Headers:
+    """The headers of the event that answers a CloudEvent in binary mode; none when the request is no event."""
+    identity = headers.get(b"ce-id")
+    if identity is None or b"ce-specversion" not in headers or len(identity) > MAX_REQUEST_ID_BYTES:
+        return ()
+    return (
+        (b"ce-specversion", b"1.0"),
+        (b"ce-id", identity),
+        (b"ce-source", source),
+        (b"ce-type", b"dev.trimtab.inference.response"),
+    )
 
 
 async def send_response(send: Send, response: Response, extra: Headers) -> None:

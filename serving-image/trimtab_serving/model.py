@@ -1,4 +1,4 @@
-"""A model ready to answer: signature, runtime, and the pieces of its answers that never change."""
+"""A model ready to answer: its signature, the protocols it is asked in, and the runtime that predicts."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from trimtab_serving.protocol import v2
 from trimtab_serving.protocol.datatypes import Array
 from trimtab_serving.protocol.errors import RequestError
 from trimtab_serving.protocol.signature import Signature
+from trimtab_serving.protocol.v1 import V1Codec
+from trimtab_serving.protocol.v2_codec import Call, V2Codec
 from trimtab_serving.runtimes import ModelRefused, Runtime
 from trimtab_serving.settings import Settings
 
@@ -35,49 +37,39 @@ class Model:
         self.name = settings.model_name
         self.version = settings.model_version
         self.kind = kind
-        self._signature = signature
+        self.signature = signature
+        self.v1 = V1Codec(signature)
+        self.v2 = V2Codec(self.name, self.version, signature)
         self._runtime = runtime
         self._inline_rows = 0
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="predict")
         inputs, outputs = signature.metadata()
-        self.metadata = v2.encode(
-            v2.ModelMetadata(self.name, [self.version], runtime.platform, inputs, outputs, {"digest": settings.digest})
+        self.metadata = v2.ModelMetadata(
+            self.name, [self.version], runtime.platform, inputs, outputs, {"digest": settings.digest}
         )
 
-    async def infer(self, body: bytes) -> bytes:
-        """Answer one inference request body; RequestError when it is at fault."""
-        request = v2.decode_request(body)
-        names = self._signature.selected(request.outputs)
-        arrays = self._signature.arrays(request)
+    async def predict(self, call: Call) -> list[Array]:
+        """The outputs of `call`; RequestError when the model refuses its values. All protocols end here."""
+        arrays, names = call.arrays, call.outputs.names
         try:
             if _rows(arrays) <= self._inline_rows:
-                results = self._runtime.run(arrays, names)
-            else:
-                results = await self._elsewhere(arrays, names)
+                return self._runtime.run(arrays, names)
+            return await self._elsewhere(arrays, names)
         except ModelRefused as refusal:
             raise RequestError(f"the model refused the input: {_short(refusal)}") from refusal
-        return self._encode(request, names, results)
 
     def warm_up(self, example: bytes) -> None:
         """Answer the bundle's example a few times; learn how many rows may run on the event loop."""
-        request = v2.decode_request(example)
-        names = self._signature.selected(request.outputs)
-        arrays = self._signature.arrays(request)
+        call = self.v2.decode(example)
         times: list[float] = []
         while len(times) < WARM_UP_RUNS and sum(times) < WARM_UP_SECONDS:
             start = time.perf_counter()
-            results = self._runtime.run(arrays, names)
+            results = self._runtime.run(call.arrays, call.outputs.names)
             times.append(time.perf_counter() - start)
-            self._encode(request, names, results)
+            self.v2.encode(call, results)
         # Only ONNX Runtime's cost is in the rows; Python models may wait for anything.
         if self.kind == "onnx":
-            self._inline_rows = int(INLINE_SECONDS * _rows(arrays) / max(min(times), 1e-7))
-
-    def _encode(self, request: v2.InferRequest, names: Sequence[str], results: Sequence[Array]) -> bytes:
-        response = v2.InferResponse(self.name, self.version, self._signature.tensors(names, results))
-        if request.id is not None:
-            response.id = request.id
-        return v2.encode(response)
+            self._inline_rows = int(INLINE_SECONDS * _rows(call.arrays) / max(min(times), 1e-7))
 
     async def _elsewhere(self, arrays: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
         loop = asyncio.get_running_loop()

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from trimtab_serving.bundle import BundleInfo, Tensor
+from trimtab_serving.protocol import binary
 from trimtab_serving.protocol.datatypes import DATATYPES, Array
 from trimtab_serving.protocol.errors import RequestError
 from trimtab_serving.protocol.signature import Signature
-from trimtab_serving.protocol.v2 import InferResponse, decode_request, encode
+from trimtab_serving.protocol.v2_codec import V2Codec
 
 JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -42,7 +43,7 @@ def signature(datatype: str, array: Array) -> Signature:
 
 def outcome(model: Signature, body: bytes) -> Array | RequestError:
     try:
-        return model.arrays(decode_request(body))["x"]
+        return V2Codec("m", "1", model).decode(body).arrays["x"]
     except RequestError as error:
         return error
 
@@ -54,10 +55,11 @@ def test_arrays_survive_both_ways(drawn: tuple[str, Array], nested: bool) -> Non
     model = signature(datatype, array)
     data = array.tolist() if nested else array.ravel().tolist()
     body = {"inputs": [{"name": "x", "shape": array.shape, "datatype": datatype, "data": data}]}
-    read = model.arrays(decode_request(json.dumps(body).encode()))["x"]
-    np.testing.assert_array_equal(read, array, strict=True)
+    codec = V2Codec("m", "1", model)
+    call = codec.decode(json.dumps(body).encode())
+    np.testing.assert_array_equal(call.arrays["x"], array, strict=True)
 
-    answer = json.loads(encode(InferResponse("m", "1", model.tensors(["x"], [read]))))["outputs"][0]
+    answer = json.loads(codec.encode(call, [call.arrays["x"]]).body)["outputs"][0]
     assert (answer["shape"], answer["datatype"]) == (list(array.shape), datatype)
     back = np.array(answer["data"], DATATYPES[datatype].dtype).reshape(array.shape)
     np.testing.assert_array_equal(back, array, strict=True)
@@ -94,6 +96,36 @@ def test_any_json_is_answered_or_refused_with_a_message(body: dict[str, Any]) ->
         return
     assert read.dtype == np.float32
     assert list(read.shape) == body["inputs"][0]["shape"]
+
+
+@given(tensors(), tensors())
+@settings(deadline=None, max_examples=150)
+def test_arrays_survive_both_ways_as_bytes(drawn: tuple[str, Array], other: tuple[str, Array]) -> None:
+    model = two_inputs(drawn, other)
+    codec = V2Codec("m", "1", model)
+    sent = [(name, datatype, array) for name, (datatype, array) in zip("xy", (drawn, other), strict=True)]
+    tails = [binary.encode(array, DATATYPES[datatype]) for _, datatype, array in sent]
+    inputs = [
+        {"name": name, "shape": array.shape, "datatype": datatype, "parameters": {"binary_data_size": len(tail)}}
+        for (name, datatype, array), tail in zip(sent, tails, strict=True)
+    ]
+    head = json.dumps({"inputs": inputs, "parameters": {"binary_data_output": True}}).encode()
+    call = codec.decode(head + b"".join(tails), len(head))
+    for name, _, array in sent:
+        np.testing.assert_array_equal(call.arrays[name], array, strict=True)
+
+    answer, length = codec.encode(call, [array for _, _, array in sent])
+    told = json.loads(answer[:length])["outputs"]
+    assert [output["parameters"]["binary_data_size"] for output in told] == [len(tail) for tail in tails]
+    assert answer[length:] == b"".join(tails)
+
+
+def two_inputs(first: tuple[str, Array], second: tuple[str, Array]) -> Signature:
+    tensors = tuple(
+        Tensor(name, datatype, array.shape)  # type: ignore[arg-type]
+        for name, (datatype, array) in zip("xy", (first, second), strict=True)
+    )
+    return Signature(BundleInfo(format="ONNX", flavor="onnx", runtime="onnx", inputs=tensors, outputs=tensors))
 
 
 @given(st.binary(max_size=200))

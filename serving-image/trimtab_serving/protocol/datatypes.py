@@ -2,6 +2,7 @@
 
 JSON is decoded straight into the one type a tensor declares: a string where a number belongs, `true` for 1 or
 `null` for a missing value are refused with their place, where numpy's own conversion would let them through.
+Only where a model takes missing values is `null` one of them: NaN to the model, for text as for numbers.
 """
 
 from __future__ import annotations
@@ -26,19 +27,31 @@ class Datatype:
     dtype: np.dtype[Any]
     element: type
 
-    @functools.lru_cache(maxsize=64)  # noqa: B019 - the table below holds every instance there is
-    def decoder(self, depth: int) -> Callable[[bytes], list[Any]]:
-        """A decoder for arrays nested `depth` deep that takes no element of another JSON type."""
-        kind: Any = self.element
+    def nested(self, depth: int, missing: bool = False) -> Any:
+        """The type of JSON arrays nested `depth` deep, with null among the elements or without."""
+        kind: Any = self.element | None if missing else self.element
         for _ in range(depth):
             kind = list[kind]
-        decode: Callable[[bytes], list[Any]] = msgspec.json.Decoder(kind).decode
+        return kind
+
+    @functools.lru_cache(maxsize=128)  # noqa: B019 - the table below holds every instance there is
+    def decoder(self, depth: int, missing: bool = False) -> Callable[[bytes], list[Any]]:
+        """A decoder for arrays nested `depth` deep that takes no element of another JSON type."""
+        decode: Callable[[bytes], list[Any]] = msgspec.json.Decoder(self.nested(depth, missing)).decode
         return decode
+
+    @functools.cached_property
+    def widens_to(self) -> frozenset[str]:
+        """The datatypes that hold every value of this one."""
+        if self.element is str or self.element is bool:
+            return frozenset({self.name})
+        wider = (other for other in DATATYPES.values() if other.element in (int, float))
+        return frozenset(other.name for other in wider if np.can_cast(self.dtype, other.dtype, "safe"))
 
 
 def _table() -> dict[str, Datatype]:
     rows: list[tuple[str, DTypeLike, type]] = [("BOOL", np.bool_, bool), ("BYTES", np.object_, str)]
-    rows += [("FP32", np.float32, float), ("FP64", np.float64, float)]
+    rows += [("FP16", np.float16, float), ("FP32", np.float32, float), ("FP64", np.float64, float)]
     for bits in (8, 16, 32, 64):
         rows += [(f"INT{bits}", f"int{bits}", int), (f"UINT{bits}", f"uint{bits}", int)]
     return {name: Datatype(name, np.dtype(dtype), element) for name, dtype, element in rows}

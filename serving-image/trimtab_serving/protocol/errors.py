@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class RequestError(Exception):
     """The request is at fault, or cannot be taken now; `message` names the field and says what to do."""
@@ -11,3 +13,10 @@ class RequestError(Exception):
         self.message = message
         self.status = status
         self.headers = headers
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Names in quotes for a message, cut after eight."""
+    given = [repr(name[:128]) for name in names]
+    more = f" and {len(given) - 8} more" if len(given) > 8 else ""
+    return ", ".join(given[:8]) + more

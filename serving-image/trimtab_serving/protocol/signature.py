@@ -1,92 +1,50 @@
-"""A model's signature at work: request tensors become numpy arrays, or the request is refused with a reason.
+"""A model's signature at work: the inputs of a request become arrays, its outputs a selection of the model's.
 
-Built once from `bundle.json`, so that answering a request looks nothing up twice.
+Built once from `bundle.json`, so that answering a request looks nothing up twice. The features of a table may come
+in two forms, as one matrix or as one tensor a column; whichever of them the model takes, clients may send the other
+wherever the columns' types allow it.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
-import msgspec
 import numpy as np
 
 from trimtab_serving.bundle import BundleInfo, Tensor
-from trimtab_serving.protocol.datatypes import DATATYPES, Array, to_list
-from trimtab_serving.protocol.errors import RequestError
-from trimtab_serving.protocol.v2 import (
-    InferRequest,
-    RequestedOutput,
-    RequestTensor,
-    ResponseTensor,
-    TensorMetadata,
-    describe,
-)
+from trimtab_serving.protocol.datatypes import DATATYPES, Array, Datatype
+from trimtab_serving.protocol.errors import RequestError, quoted
+from trimtab_serving.protocol.reader import InputReader
+from trimtab_serving.protocol.v2 import TensorMetadata
 
-_BRACKETS = re.compile(rb"[\s\[]*")
+MATRIX = "input"
+"""What the one matrix is called for models that take a tensor a column."""
+
+ALIASES = {
+    "predict": ("label", "prediction", "output_label", "variable"),
+    "predict_proba": ("probabilities", "output_probability"),
+}
+"""Names by which clients of other servers ask for outputs, and what bundles call those outputs."""
 
 
-class InputReader:
-    """Checks and decodes one named input."""
+class Named(Protocol):
+    """What every form of an input tensor has."""
 
-    def __init__(self, tensor: Tensor) -> None:
-        self.name = tensor.name
-        self.shape = tensor.shape
-        self.datatype = DATATYPES[tensor.datatype]
-        self.rank = len(tensor.shape)
-        self._free = [axis for axis, length in enumerate(tensor.shape) if length < 0]
-        self._fixed = [(axis, length) for axis, length in enumerate(tensor.shape) if length >= 0]
+    @property
+    def name(self) -> str:
+        """What the client calls it."""
 
-    def read(self, tensor: RequestTensor, where: str) -> Array:
-        """The tensor as an array of the model's type and a shape the model takes; `where` is for messages."""
-        if tensor.datatype != self.datatype.name:
-            raise RequestError(self._datatype_fault(tensor, where))
-        if not self._fits(tensor.shape):
-            raise RequestError(
-                f"{where}.shape is {tensor.shape}; the model takes {list(self.shape)} for input {self.name!r}"
-                f"{' (-1 is any length from 1)' if self._free else ''}"
-            )
-        raw = bytes(tensor.data)
-        brackets = _BRACKETS.match(raw)
-        depth = brackets[0].count(b"[") if brackets else 0
-        if depth > 1 and depth != self.rank:
-            raise RequestError(f"{where}.data is nested {depth} deep; it must be flat or nested like its shape")
-        return self._array(raw, max(depth, 1), tensor.shape, where)
 
-    def _fits(self, shape: Sequence[int]) -> bool:
-        if len(shape) != self.rank:
-            return False
-        return all(shape[axis] == length for axis, length in self._fixed) and all(
-            shape[axis] >= 1 for axis in self._free
-        )
+Read = Callable[[InputReader, int], Array]
+"""Decodes input number so-and-so of a request with this reader."""
 
-    def _array(self, raw: bytes, depth: int, shape: list[int], where: str) -> Array:
-        try:
-            values = self.datatype.decoder(depth)(raw)
-        except msgspec.ValidationError as error:
-            raise RequestError(describe(error, f"{where}.data")) from None
-        except ValueError as error:
-            raise RequestError(f"{where}.data is not valid JSON: {error}") from None
-        if depth == 1 and len(values) != math.prod(shape):
-            raise RequestError(f"{where}.data has {len(values)} values; shape {shape} needs {math.prod(shape)}")
-        try:
-            with np.errstate(over="raise"):
-                array = np.array(values, self.datatype.dtype)
-        except (OverflowError, FloatingPointError):
-            raise RequestError(f"{where}.data holds a number out of range for {self.datatype.name}") from None
-        except ValueError:
-            raise RequestError(f"{where}.data is ragged; its rows must be of equal length") from None
-        if depth > 1 and list(array.shape) != shape:
-            raise RequestError(f"{where}.data is nested as {_dimensions(values)}; its shape says {shape}")
-        return array.reshape(shape)
 
-    def _datatype_fault(self, tensor: RequestTensor, where: str) -> str:
-        if tensor.datatype not in DATATYPES:
-            known = ", ".join(sorted(DATATYPES))
-            return f"{where}.datatype {tensor.datatype[:32]!r} is unknown; use one of {known}"
-        wanted = self.datatype.name
-        return f"{where}.datatype is {tensor.datatype}; the model takes {wanted} for input {self.name!r}"
+class Selection(NamedTuple):
+    """The outputs to compute: the names they have in the answer, and those the model knows them by."""
+
+    asked: tuple[str, ...]
+    names: tuple[str, ...]
 
 
 class Signature:
@@ -95,74 +53,143 @@ class Signature:
     def __init__(self, info: BundleInfo) -> None:
         self.inputs = {tensor.name: InputReader(tensor) for tensor in info.inputs}
         self.outputs = {tensor.name: tensor for tensor in info.outputs}
-        self._all_outputs = tuple(self.outputs)
+        self.output_types: dict[str, Datatype] = {item.name: DATATYPES[item.datatype] for item in info.outputs}
+        self.aliases = _aliases(self.outputs)
+        self.columns = _column_readers(info.inputs)
+        self.matrix = _matrix_reader(info.inputs)
+        self._all = Selection(tuple(self.outputs), tuple(self.outputs))
+        self._first = next(iter(self.inputs.values()))
 
-    def arrays(self, request: InferRequest) -> dict[str, Array]:
-        """The request's inputs by name; RequestError when one is missing, unknown, doubled or wrong."""
+    def arrays(self, tensors: Sequence[Named], read: Read) -> dict[str, Array]:
+        """The request's inputs by the model's names; RequestError when one is missing, unknown, doubled or wrong."""
         arrays: dict[str, Array] = {}
-        for index, tensor in enumerate(request.inputs):
+        for index, tensor in enumerate(tensors):
             reader = self.inputs.get(tensor.name)
             if reader is None:
-                known = _names(self.inputs)
-                raise RequestError(f"inputs[{index}].name {tensor.name[:128]!r} is unknown; the model takes {known}")
+                return self._other_form(tensors, read, index)
             if tensor.name in arrays:
                 raise RequestError(f"inputs[{index}].name {tensor.name!r} is given twice")
-            arrays[tensor.name] = reader.read(tensor, f"inputs[{index}]")
+            arrays[tensor.name] = read(reader, index)
         if len(arrays) != len(self.inputs):
             missing = [name for name in self.inputs if name not in arrays]
-            raise RequestError(f"inputs: {_names(missing)} is missing; the model takes {_names(self.inputs)}")
+            raise RequestError(f"inputs: {quoted(missing)} is missing; the model takes {quoted(self.inputs)}")
         if len(arrays) > 1:
-            self._check_rows(arrays)
+            _check_rows(arrays, self.inputs)
         return arrays
 
-    def _check_rows(self, arrays: dict[str, Array]) -> None:
-        rows = {
-            name: array.shape[0]
-            for name, array in arrays.items()
-            if self.inputs[name].shape and self.inputs[name].shape[0] < 0
+    def _other_form(self, tensors: Sequence[Named], read: Read, unknown: int) -> dict[str, Array]:
+        name = tensors[unknown].name
+        if name in self.columns:
+            return {self._first.name: self._stacked(tensors, read)}
+        if self.matrix and len(tensors) == 1 and name == MATRIX:
+            return self._split(read)
+        known = quoted([*self.inputs, *self.columns])
+        raise RequestError(f"inputs[{unknown}].name {name[:128]!r} is unknown; the model takes {known}")
+
+    def _stacked(self, tensors: Sequence[Named], read: Read) -> Array:
+        arrays: dict[str, Array] = {}
+        for index, tensor in enumerate(tensors):
+            reader = self.columns.get(tensor.name)
+            if reader is None:
+                known = quoted(self.columns)
+                raise RequestError(f"inputs[{index}].name {tensor.name[:128]!r} is unknown; the columns are {known}")
+            if tensor.name in arrays:
+                raise RequestError(f"inputs[{index}].name {tensor.name!r} is given twice")
+            arrays[tensor.name] = read(reader, index)
+        missing = [name for name in self.columns if name not in arrays]
+        if missing:
+            raise RequestError(f"inputs: {quoted(missing)} is missing; the columns are {quoted(self.columns)}")
+        _check_rows(arrays, self.columns)
+        return np.concatenate([arrays[name] for name in self.columns], axis=1)
+
+    def _split(self, read: Read) -> dict[str, Array]:
+        assert self.matrix is not None
+        whole = read(self.matrix, 0)
+        return {
+            name: _column(whole[:, [index]], reader).reshape((-1, *reader.shape[1:]))
+            for index, (name, reader) in enumerate(self.inputs.items())
         }
-        if len(set(rows.values())) > 1:
-            told = ", ".join(f"{name!r} {count}" for name, count in list(rows.items())[:8])
-            raise RequestError(f"inputs: all must have the same number of rows, but there are {told}")
 
-    def selected(self, wanted: list[RequestedOutput] | None) -> tuple[str, ...]:
-        """The names of the outputs to compute, in the order asked for; all of them when nothing was asked."""
+    def selected(self, wanted: Sequence[Named] | None) -> Selection:
+        """The outputs to compute, in the order asked for; all of them when nothing was asked."""
         if not wanted:
-            return self._all_outputs
-        names = tuple(output.name for output in wanted)
-        for index, name in enumerate(names):
-            if name not in self.outputs:
+            return self._all
+        asked = tuple(output.name for output in wanted)
+        for index, name in enumerate(asked):
+            if name not in self.outputs and name not in self.aliases:
                 raise RequestError(
-                    f"outputs[{index}].name {name[:128]!r} is unknown; the model gives {_names(self.outputs)}"
+                    f"outputs[{index}].name {name[:128]!r} is unknown; the model gives {quoted(self.outputs)}"
                 )
-            if name in names[:index]:
+            if name in asked[:index]:
                 raise RequestError(f"outputs[{index}].name {name!r} is asked for twice")
-        return names
-
-    def tensors(self, names: Sequence[str], arrays: Sequence[Array]) -> list[ResponseTensor]:
-        """The model's arrays as response tensors."""
-        tensors = []
-        for name, array in zip(names, arrays, strict=True):
-            datatype = DATATYPES[self.outputs[name].datatype]
-            tensors.append(ResponseTensor(name, array.shape, datatype.name, to_list(array, datatype)))
-        return tensors
+        return Selection(asked, tuple(name if name in self.outputs else self.aliases[name] for name in asked))
 
     def metadata(self) -> tuple[list[TensorMetadata], list[TensorMetadata]]:
         """Inputs and outputs as the protocol describes them."""
-        inputs = [TensorMetadata(name, item.datatype.name, item.shape) for name, item in self.inputs.items()]
+        inputs = [
+            TensorMetadata(name, item.datatype.name, item.shape, {"columns": list(item.columns)})
+            if item.columns
+            else TensorMetadata(name, item.datatype.name, item.shape)
+            for name, item in self.inputs.items()
+        ]
         outputs = [TensorMetadata(item.name, item.datatype, item.shape) for item in self.outputs.values()]
         return inputs, outputs
 
 
-def _names(names: object) -> str:
-    given = [repr(name) for name in names]  # type: ignore[attr-defined]
-    more = f" and {len(given) - 8} more" if len(given) > 8 else ""
-    return ", ".join(given[:8]) + more
+def _aliases(outputs: Mapping[str, Tensor]) -> dict[str, str]:
+    """The aliases this model understands; an output that has an alias for its name keeps it."""
+    found = {}
+    for alias, names in ALIASES.items():
+        name = next((name for name in names if name in outputs), None)
+        if name is not None and alias not in outputs:
+            found[alias] = name
+    return found
 
 
-def _dimensions(values: object) -> list[int]:
-    lengths = []
-    while isinstance(values, list):
-        lengths.append(len(values))
-        values = values[0] if values else None
-    return lengths
+def _column_readers(inputs: Sequence[Tensor]) -> dict[str, InputReader]:
+    """A reader for each column of the one matrix, if its columns have names."""
+    tensor = inputs[0]
+    if len(inputs) != 1 or tensor.columns is None or len(tensor.shape) != 2:
+        return {}
+    names = tensor.columns
+    lacking = {name: tensor.missing if isinstance(tensor.missing, bool) else name in tensor.missing for name in names}
+    return {
+        name: InputReader(Tensor(name, tensor.datatype, (tensor.shape[0], 1), missing=lacking[name]))
+        for name in names
+        if name != tensor.name
+    }
+
+
+def _matrix_reader(inputs: Sequence[Tensor]) -> InputReader | None:
+    """A reader for the matrix of all columns, if the model takes a tensor a column and the types go together."""
+    if len(inputs) < 2 or any(tensor.shape not in ((-1, 1), (-1,)) or tensor.name == MATRIX for tensor in inputs):
+        return None
+    kinds = {tensor.datatype for tensor in inputs}
+    text = kinds == {"BYTES"}
+    if not text and kinds & {"BYTES", "BOOL"}:
+        return None
+    names = tuple(tensor.name for tensor in inputs)
+    lacking = tuple(tensor.name for tensor in inputs if tensor.missing is not False)
+    return InputReader(Tensor(MATRIX, "BYTES" if text else "FP64", (-1, len(inputs)), names, lacking or False))
+
+
+def _column(values: Array, reader: InputReader) -> Array:
+    """One column of the matrix as its own type; RequestError for a fraction where whole numbers belong."""
+    if values.dtype == reader.datatype.dtype:
+        return values
+    with np.errstate(invalid="ignore", over="ignore"):
+        array = values.astype(reader.datatype.dtype)
+    if reader.datatype.element is int and not np.array_equal(array, values):
+        raise RequestError(f"inputs[0].data: column {reader.name!r} takes whole numbers as {reader.datatype.name}")
+    if reader.datatype.element is float and np.isinf(array).any():
+        raise RequestError(f"inputs[0].data: column {reader.name!r} has a number out of range")
+    return array
+
+
+def _check_rows(arrays: Mapping[str, Array], readers: Mapping[str, InputReader]) -> None:
+    rows = {
+        name: array.shape[0] for name, array in arrays.items() if readers[name].shape and readers[name].shape[0] < 0
+    }
+    if len(set(rows.values())) > 1:
+        told = ", ".join(f"{name!r} {count}" for name, count in list(rows.items())[:8])
+        raise RequestError(f"inputs: all must have the same number of rows, but there are {told}")

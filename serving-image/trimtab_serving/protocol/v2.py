@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from trimtab_serving.protocol.errors import RequestError
 
+Message = TypeVar("Message")
+
 
 class RequestTensor(msgspec.Struct):
-    """One input. `data` stays JSON until its datatype is known."""
+    """One input. `data` stays JSON until its datatype is known; without it the data is binary."""
 
     name: str
     shape: list[int]
     datatype: str
-    data: msgspec.Raw
+    data: msgspec.Raw = msgspec.Raw()
     parameters: dict[str, Any] | None = None
 
 
@@ -37,13 +40,14 @@ class InferRequest(msgspec.Struct):
     parameters: dict[str, Any] | None = None
 
 
-class ResponseTensor(msgspec.Struct):
-    """One output with its flat, row-major data."""
+class ResponseTensor(msgspec.Struct, omit_defaults=True):
+    """One output with its flat, row-major data, or the size of the binary data that follows."""
 
     name: str
     shape: tuple[int, ...]
     datatype: str
-    data: list[Any]
+    data: list[Any] | UnsetType = UNSET
+    parameters: dict[str, int] | UnsetType = UNSET
 
 
 class InferResponse(msgspec.Struct, omit_defaults=True):
@@ -55,12 +59,13 @@ class InferResponse(msgspec.Struct, omit_defaults=True):
     id: str | UnsetType = UNSET
 
 
-class TensorMetadata(msgspec.Struct):
-    """What a client must know of one input or output."""
+class TensorMetadata(msgspec.Struct, omit_defaults=True):
+    """What a client must know of one input or output; `parameters` names the columns of a table."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
+    parameters: dict[str, list[str]] | UnsetType = UNSET
 
 
 class ModelMetadata(msgspec.Struct):
@@ -93,8 +98,15 @@ _JSON_NAMES = {
 
 def decode_request(body: bytes) -> InferRequest:
     """Parse a request body; RequestError with the place of the fault."""
+    return decoded(_decode, body)
+
+
+def decoded(decode: Callable[[bytes], Message], body: bytes) -> Message:
+    """Parse a body with this decoder; RequestError with the place of the fault."""
+    if not body:
+        raise RequestError("the body is empty; send the request as JSON")
     try:
-        return _decode(body)
+        return decode(body)
     except msgspec.ValidationError as error:
         raise RequestError(describe(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -120,7 +120,7 @@ def server() -> Server:
     [
         ("/v2/health/live", {"live": True}),
         ("/v2/health/ready", {"live": True, "ready": True}),
-        ("/v2", {"name": "trimtab", "version": "0.1.0", "extensions": []}),
+        ("/v2", {"name": "trimtab", "version": "0.1.0", "extensions": ["binary_tensor_data"]}),
         ("/v2/models/adder/ready", {"name": "adder", "ready": True}),
         ("/v2/models/adder/versions/7/ready", {"name": "adder", "ready": True}),
     ],
@@ -218,17 +218,13 @@ async def test_large_bodies(server: Server, chunks: tuple[bytes, ...], headers: 
     assert got.headers["connection"] == "close"
 
 
-async def test_compressed_and_binary_bodies_are_refused_by_name(server: Server) -> None:
-    got = await server.call("POST", INFER, b"\x1f\x8b", headers={"content-encoding": "gzip"})
-    assert (got.status, got.json["error"]) == (
-        415,
-        "content-encoding 'gzip' is not supported; send it uncompressed",
-    )
-    got = await server.call("POST", INFER, b"{}\0\0", headers={"inference-header-content-length": "2"})
-    assert (got.status, got.json["error"]) == (
-        400,
-        "binary tensor data is not supported; send the tensors' data as JSON",
-    )
+async def test_faults_of_ours_that_are_known_are_named_and_logged(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    got = await server.infer(1e38, 3.4e38)
+    message = "the model's output 'sum' is not finite in row 0, which JSON cannot say"
+    assert (got.status, got.json["error"].split(";")[0]) == (500, message)
+    assert message in caplog.text
 
 
 async def test_a_client_that_went_away_is_not_counted(server: Server) -> None:

@@ -99,7 +99,9 @@ def test_a_bundle_that_misdescribes_its_model(bundle: Path, change: dict[str, An
 
 
 async def test_load_warms_up_and_answers(bundle: Path) -> None:
-    answer = json.loads(await load(bundle).infer(json.dumps(EXAMPLE | {"id": "1"}).encode()))
+    model = load(bundle)
+    call = model.v2.decode(json.dumps(EXAMPLE | {"id": "1"}).encode())
+    answer = json.loads(model.v2.encode(call, await model.predict(call)).body)
     assert answer["outputs"][0] == {"name": "sum", "shape": [1, 1], "datatype": "FP32", "data": [3.0]}
 
 

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from trimtab_serving.bundle import BundleInfo, Tensor
+from trimtab_serving.protocol.datatypes import Array
 from trimtab_serving.protocol.errors import RequestError
 from trimtab_serving.protocol.signature import Signature
-from trimtab_serving.protocol.v2 import decode_request, encode
+from trimtab_serving.protocol.v2 import encode
+from trimtab_serving.protocol.v2_codec import Call, V2Codec
 
 
 def signature(*inputs: Tensor) -> Signature:
@@ -33,10 +35,16 @@ def one(**change: Any) -> bytes:
     return json.dumps({"inputs": [{key: value for key, value in tensor.items() if value is not ...}]}).encode()
 
 
-def take(body: bytes, model: Signature) -> None:
-    request = decode_request(body)
-    model.selected(request.outputs)
-    model.arrays(request)
+def take(body: bytes, model: Signature) -> Call:
+    return V2Codec("m", "1", model).decode(body)
+
+
+def arrays_of(body: bytes, model: Signature) -> dict[str, Array]:
+    return dict(take(body, model).arrays)
+
+
+def outputs_of(body: bytes) -> tuple[str, ...]:
+    return take(body, MATRIX).outputs.names
 
 
 def fault(body: bytes, model: Signature = MATRIX) -> str:
@@ -67,7 +75,7 @@ def fault(body: bytes, model: Signature = MATRIX) -> str:
 def test_every_datatype(datatype: str, values: list[Any], dtype: Any, nested: bool) -> None:
     model = signature(Tensor("x", datatype, (-1, 2)))  # type: ignore[arg-type]
     body = one(datatype=datatype, data=[values] if nested else values)
-    array = model.arrays(decode_request(body))["x"]
+    array = arrays_of(body, model)["x"]
     assert array.dtype == dtype
     assert array.shape == (1, 2)
     assert array.tolist() == [np.array(values, dtype).tolist()]
@@ -86,7 +94,7 @@ def test_numbers_out_of_range(datatype: str, value: float) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "the body is not valid JSON: Input data was truncated"),
+        (b"", "the body is empty; send the request as JSON"),
         (b"{", "the body is not valid JSON: Input data was truncated"),
         (b"null", "the body: expected an object, got null"),
         (b"[]", "the body: expected an object, got an array"),
@@ -120,7 +128,7 @@ def test_bodies_that_are_no_request(body: bytes, message: str) -> None:
         ({"shape": [2, 2]}, "inputs[0].data has 2 values; shape [2, 2] needs 4"),
         ({"shape": [10**30, 2]}, f"inputs[0].data has 2 values; shape [{10**30}, 2] needs 2{'0' * 30}"),
         ({"datatype": "FP64"}, "inputs[0].datatype is FP64; the model takes FP32 for input 'x'"),
-        ({"datatype": "float"}, "inputs[0].datatype 'float' is unknown; use one of BOOL, BYTES, FP32"),
+        ({"datatype": "float"}, "inputs[0].datatype 'float' is unknown; use one of BOOL, BYTES, FP16, FP32"),
         ({"data": ...}, "inputs[0].data is missing"),
         ({"data": 5}, "inputs[0].data: expected an array, got a whole number"),
         ({"data": {"b64": "AAAA"}}, "inputs[0].data: expected an array, got an object"),
@@ -147,7 +155,7 @@ def columns(**change: Any) -> dict[str, Any]:
 
 
 def test_one_tensor_a_feature() -> None:
-    arrays = COLUMNS.arrays(decode_request(encode(columns())))
+    arrays = arrays_of(encode(columns()), COLUMNS)
     assert {name: array.tolist() for name, array in arrays.items()} == {
         "age": [[41], [42]],
         "city": ["Bonn", "Ulm"],
@@ -180,10 +188,9 @@ def outputs(*names: str) -> bytes:
 
 
 def test_outputs_are_given_as_asked_for() -> None:
-    assert MATRIX.selected(decode_request(one()).outputs) == ("label", "probabilities")
-    assert MATRIX.selected(decode_request(outputs("probabilities")).outputs) == ("probabilities",)
-    both = decode_request(outputs("probabilities", "label"))
-    assert MATRIX.selected(both.outputs) == ("probabilities", "label")
+    assert outputs_of(one()) == ("label", "probabilities")
+    assert outputs_of(outputs("probabilities")) == ("probabilities",)
+    assert outputs_of(outputs("probabilities", "label")) == ("probabilities", "label")
 
 
 def test_outputs_that_are_not_there() -> None:
@@ -195,5 +202,5 @@ def test_outputs_that_are_not_there() -> None:
 
 def test_null_stands_for_absent() -> None:
     body = json.loads(one(parameters=None)) | {"id": None, "outputs": None, "parameters": None}
-    request = decode_request(encode(body))
-    assert (request.id, MATRIX.selected(request.outputs)) == (None, ("label", "probabilities"))
+    call = take(encode(body), MATRIX)
+    assert (call.id, call.outputs.names) == (None, ("label", "probabilities"))

@@ -1,0 +1,108 @@
+"""uvicorn's HTTP connection, with bounds on what a client may make it wait for or remember.
+
+uvicorn closes connections that are idle after a request, but it waits without end for a first request, for the rest
+of a head and for the rest of a body; and it takes heads of any size. Here a timer runs while something is awaited.
+A request that arrives in one piece, as nearly all do, neither starts it nor has its head measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from trimtab_serving.protocol.v2 import encode_error
+
+MAX_HEAD_BYTES = 32 << 10
+MAX_HEADERS = 128
+RECEIVE_SECONDS = 60.0
+
+
+class Connection(HttpToolsProtocol):
+    """One connection; the protocol's error body also answers what is not even HTTP."""
+
+    receive_seconds = RECEIVE_SECONDS
+    """From a connection's opening to its first whole request, and from any request's first byte to its last."""
+
+    _awaiting: asyncio.TimerHandle | None = None
+    _in_head = False
+    _in_message = False
+    _fed = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client that connects is expected to say something."""
+        super().connection_made(transport)
+        self._await_more()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is awaited any more."""
+        self._await_nothing()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what came, and begin or end to wait for the rest."""
+        self._fed = self._fed + len(data) if self._in_head else len(data)
+        super().data_received(data)
+        if self._in_head and self._fed > MAX_HEAD_BYTES:
+            self._refuse_head()
+        elif self._in_message:
+            self._await_more()
+        elif self._awaiting is not None:
+            self._await_nothing()
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        self._in_head = self._in_message = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """The head is whole; answer it unless it is too large."""
+        self._in_head = False
+        if self._fed > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
+            size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+            if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
+                self._refuse_head()
+                return
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The last byte of a request."""
+        self._in_message = False
+        super().on_message_complete()
+
+    def _refuse_head(self) -> None:
+        told = f"the head is larger than {MAX_HEAD_BYTES} bytes or {MAX_HEADERS} headers; send less"
+        self._hang_up(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, told)
+
+    def _await_more(self) -> None:
+        if self._awaiting is None and not self.transport.is_closing():
+            self._awaiting = self.loop.call_later(self.receive_seconds, self._expire)
+
+    def _await_nothing(self) -> None:
+        if self._awaiting is not None:
+            self._awaiting.cancel()
+            self._awaiting = None
+
+    def _expire(self) -> None:
+        self._awaiting = None
+        if self.pipeline or (self._in_head and self.cycle is not None and not self.cycle.response_complete):
+            # We are the slow ones: while earlier requests are being answered, nothing is read.
+            self._await_more()
+            return
+        told = f"the request was not complete after {self.receive_seconds:g} s; send it again"
+        self._hang_up(HTTPStatus.REQUEST_TIMEOUT, told)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer bytes that cannot be parsed, and hang up."""
+        self._hang_up(HTTPStatus.BAD_REQUEST, msg.rstrip("."))
+
+    def _hang_up(self, status: HTTPStatus, message: str) -> None:
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or not self.cycle.response_started or self.cycle.response_complete:
+            body = encode_error(message)
+            head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
+            head += f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            self.transport.write(head.encode() + body)
+        self.transport.close()
