@@ -12,6 +12,7 @@ from trimtab.core.objects import API_VERSION, GROUP, Object
 MANAGER = "trimtab"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 SELECTOR = f"{MANAGED_BY}={MANAGER}"
+INSTANCE = "app.kubernetes.io/instance"
 
 MODEL = f"{GROUP}/model"
 DEPLOYMENT = f"{GROUP}/deployment"
@@ -41,7 +42,7 @@ def labels(component: str, instance: str, **extra: str) -> dict[str, str]:
     """The recommended labels, plus our own; the label syntax of `extra` is the caller's care."""
     return {
         "app.kubernetes.io/name": f"trimtab-{component}",
-        "app.kubernetes.io/instance": instance,
+        INSTANCE: instance,
         "app.kubernetes.io/component": component,
         "app.kubernetes.io/part-of": "trimtab",
         MANAGED_BY: MANAGER,

@@ -50,6 +50,8 @@ class Kind:
     observe: Callable[[Any, View, Platform, Ports], Coroutine[Any, Any, Any]]
     plan: Callable[[Any, Any, datetime], Plan]
     children: Sequence[Resource]
+    renewable: Sequence[Resource] = ()
+    """Children that hold nothing, and may be deleted and made anew where an edit by hand cannot be mended."""
     references: Callable[[Object], Sequence[Ref]] = lambda obj: ()
 
     @property
@@ -76,6 +78,7 @@ MODELDEPLOYMENT = Kind(
     observe=lambda obj, view, platform, _: modeldeployment_observe.observe(obj, view, platform),
     plan=modeldeployment_plan.plan,
     children=(DEPLOYMENT, SERVICE, AUTOSCALER, DISRUPTION_BUDGET, NETWORK_POLICY),
+    renewable=(SERVICE, AUTOSCALER, DISRUPTION_BUDGET, NETWORK_POLICY),
     references=lambda obj: (modeldeployment_observe.model_ref(obj),),
 )
 

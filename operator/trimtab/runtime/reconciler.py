@@ -32,11 +32,12 @@ PAUSE = conditions.Condition(
 
 
 class Refused(Exception):  # noqa: N818 - it carries a verdict
-    """A request failed in a way that waiting alone does not mend."""
+    """A request failed in a way that is worth a condition; `passing` if waiting alone mends it."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, *, passing: bool = False) -> None:
         super().__init__(message)
         self.reason = reason
+        self.verdict = (conditions.progressing if passing else conditions.failing)(reason, message)
 
 
 @dataclass(frozen=True)
@@ -95,26 +96,35 @@ class Reconciler:
         if not divergence.needs_apply(child, held):
             return
         if held is not None and not _owns(obj, held):
-            raise Refused("NameTaken", _taken(child))
+            raise _taken(obj, held)
         # Without force, taking a stranger's object for ours ends in a conflict instead of in its ruin.
         resource = self._children[child["kind"]]
         try:
             applied = await self._shell.cluster.apply(resource, child, force=held is not None)
         except ApiError as error:
-            applied = await self._second_try(obj, resource, child, error)
+            applied = await self._second_try(obj, resource, child, held, error)
         changed = held is None or applied["metadata"]["resourceVersion"] != held["metadata"]["resourceVersion"]
         self._shell.metrics.children_applied.labels(child["kind"], str(changed).lower()).inc()
         self._shell.enqueue(self._shell.store.absorb(applied))
 
-    async def _second_try(self, obj: Object, resource: Resource, child: Object, error: ApiError) -> Object:
-        """A conflict over an object that memory does not hold: ours without its label, or a stranger's?"""
+    async def _second_try(
+        self, obj: Object, resource: Resource, child: Object, held: Object | None, error: ApiError
+    ) -> Object:
+        """What to do about an apply that failed for good, when something can be done."""
         if error.transient:
             raise error
-        if not error.conflict:
+        if error.conflict:
+            # Memory does not hold it: ours without its label, or a stranger's?
+            meta = child["metadata"]
+            live = await self._shell.cluster.find(resource, meta["namespace"], meta["name"])
+            if live is not None and not _owns(obj, live):
+                raise _taken(obj, live) from error
+        elif held is not None and _was_accepted(child, held, error) and resource in self._kind.renewable:
+            # An edit stands beside what we want and excludes it: the other half of a budget, a second port "http".
+            log.info("making a child anew that cannot be mended", extra={"child": str(ref_of(child))})
+            await self._shell.cluster.delete(resource, held)
+        else:
             raise Refused(_reason(error), f"{child['kind']} {child['metadata']['name']}: {error}") from error
-        live = await self._shell.cluster.find(resource, child["metadata"]["namespace"], child["metadata"]["name"])
-        if live is not None and not _owns(obj, live):
-            raise Refused("NameTaken", _taken(child)) from error
         return await self._shell.cluster.apply(resource, child, force=True)
 
     async def _prune(self, obj: Object, plan: Plan) -> None:
@@ -139,8 +149,7 @@ class Reconciler:
         return conditions.overruled(status, wanted, _conditions(obj), self._shell.now())
 
     def _overruled(self, obj: Object, status: Object, refusal: Refused) -> Object:
-        wanted = conditions.failing(refusal.reason, str(refusal))
-        return conditions.overruled(status, wanted, _conditions(obj), self._shell.now())
+        return conditions.overruled(status, refusal.verdict, _conditions(obj), self._shell.now())
 
 
 def _conditions(obj: Object) -> list[Object]:
@@ -149,15 +158,27 @@ def _conditions(obj: Object) -> list[Object]:
 
 
 def _owns(obj: Object, child: Object) -> bool:
+    """Ours by its reference; or by our marks, where a hand or a backup has lost the reference."""
     owner = controller_of(child)
-    return owner is not None and owner["uid"] == obj["metadata"]["uid"]
+    if owner is not None:
+        return bool(owner["uid"] == obj["metadata"]["uid"])
+    instance = child["metadata"].get("labels", {}).get(metadata.INSTANCE)
+    return bool(metadata.desired_hash(child)) and instance == obj["metadata"]["name"]
 
 
-def _taken(child: Object) -> str:
-    return (
-        f"there already is a {child['kind']} {child['metadata']['name']} that does not belong to this resource; "
-        "delete it or choose another name"
-    )
+def _taken(obj: Object, found: Object) -> Refused:
+    what = f"{found['kind']} {found['metadata']['name']}"
+    owner = controller_of(found)
+    if owner is not None and (owner["kind"], owner["name"]) == (obj["kind"], obj["metadata"]["name"]):
+        message = f"the {what} of an earlier {obj['kind']} of this name is still there; it is waited for to go"
+        return Refused("PredecessorRemains", message, passing=True)
+    message = f"there already is a {what} that does not belong to this resource; delete it or choose another name"
+    return Refused("NameTaken", message)
+
+
+def _was_accepted(child: Object, held: Object, error: ApiError) -> bool:
+    """True when the server finds invalid what it once took: then the fault is not in what we want."""
+    return error.code == 422 and metadata.desired_hash(child) == metadata.desired_hash(held)
 
 
 def _reason(error: ApiError) -> str:
