@@ -19,8 +19,8 @@ BASE: Object = {"model": {"name": "tumour"}, "replicas": 1}
 # A change of the spec that cannot work → the reason, and a word of the message that tells what to do about it.
 BAD_CHANGES = {
     "crash": ({"env": [{"name": "PYTHONHOME", "value": "/nowhere"}]}, "CrashLooping", "encodings"),
-    "memory": ({"resources": {"requests": {"cpu": "50m"}, "limits": {"memory": "40Mi"}}}, "OutOfMemory", "raise"),
-    "room": ({"resources": {"requests": {"cpu": "512"}, "limits": {"memory": "1Gi"}}}, "NotEnoughRoom", "cpu"),
+    "memory": ({"resources": {"requests": {"memory": "40Mi"}, "limits": {"memory": "40Mi"}}}, "OutOfMemory", "raise"),
+    "room": ({"resources": {"requests": {"cpu": "512"}}}, "NotEnoughRoom", "cpu"),
     "account": ({"serviceAccountName": "nobody"}, "PodsRefused", "nobody"),
 }
 
