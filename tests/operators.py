@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -111,7 +111,7 @@ class Nest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.clear()
+        self.clear(self.operators)
         self._zygote.kill()
         self._zygote.communicate()
 
@@ -152,8 +152,8 @@ class Nest:
         assert answer, f"the zygote ended: {(self.folder / 'zygote.log').read_text()}"
         return int(answer)
 
-    def clear(self) -> None:
-        """Kill all operators that still live, and forget them."""
-        for operator in self.operators:
+    def clear(self, operators: Iterable[Operator]) -> None:
+        """Kill those of these operators that still live, and forget them all."""
+        for operator in list(operators):
             operator.kill()
-        self.operators.clear()
+            self.operators.remove(operator)
