@@ -43,12 +43,11 @@ class Request:
     def correlation(self) -> Headers:
         """What the client wants to recognise the answer by: a sensible x-request-id, a valid traceparent."""
         found: Headers = ()
-        identity = self.headers.get(b"x-request-id")
-        if identity is not None and len(identity) <= MAX_REQUEST_ID_BYTES:
-            found = ((b"x-request-id", identity),)
-        trace = self.headers.get(b"traceparent")
-        if trace is not None and _TRACEPARENT.fullmatch(trace):
-            found = (*found, (b"traceparent", trace))
+        headers = self.headers
+        if b"x-request-id" in headers and len(headers[b"x-request-id"]) <= MAX_REQUEST_ID_BYTES:
+            found = ((b"x-request-id", headers[b"x-request-id"]),)
+        if b"traceparent" in headers and _TRACEPARENT.fullmatch(headers[b"traceparent"]):
+            found = (*found, (b"traceparent", headers[b"traceparent"]))
         return found
 
 
@@ -63,7 +62,7 @@ class Response(NamedTuple):
 async def read_body(request: Request, limit: int) -> bytes:
     """The whole body, uncompressed; RequestError 413 above `limit` bytes, 415 for what is not read here."""
     headers = request.headers
-    if int(headers.get(b"content-length", 0)) > limit:
+    if b"content-length" in headers and int(headers[b"content-length"]) > limit:
         raise await _too_large(request, limit, sending=b"expect" not in headers)
     if headers.get(_CONTENT_TYPE, b"application/json") != b"application/json":
         _check_media(headers[_CONTENT_TYPE])

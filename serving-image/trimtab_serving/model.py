@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from trimtab_serving import runtimes
+from trimtab_serving.batching import Batcher
 from trimtab_serving.bundle import digest_of, read_example, read_info
+from trimtab_serving.counting.recorder import saw
+from trimtab_serving.counting.rows import Seen
 from trimtab_serving.outcome import Failure, Reason
 from trimtab_serving.protocol import v2
 from trimtab_serving.protocol.datatypes import Array
@@ -42,7 +45,12 @@ class Model:
         self.v2 = V2Codec(self.name, self.version, signature)
         self._runtime = runtime
         self._inline_rows = 0
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="predict")
+        self._timeout = settings.timeout_seconds
+        slots = getattr(runtime, "slots", THREADS)
+        joined = settings.batch_max_size if signature.row_by_row else 1
+        self._batcher = Batcher(
+            runtime.run, ThreadPoolExecutor(slots, "predict"), slots, joined, settings.batch_max_wait
+        )
         inputs, outputs = signature.metadata()
         self.metadata = v2.ModelMetadata(
             self.name, [self.version], runtime.platform, inputs, outputs, {"digest": settings.digest}
@@ -52,9 +60,13 @@ class Model:
         """The outputs of `call`; RequestError when the model refuses its values. All protocols end here."""
         arrays, names = call.arrays, call.outputs.names
         try:
-            if _rows(arrays) <= self._inline_rows:
-                return self._runtime.run(arrays, names)
-            return await self._elsewhere(arrays, names)
+            rows = _rows(arrays)
+            if rows <= self._inline_rows:
+                results = self._runtime.run(arrays, names)
+            else:
+                results = await self._elsewhere(arrays, names, rows)
+            saw(Seen(arrays, names, results))
+            return results
         except ModelRefused as refusal:
             raise RequestError(f"the model refused the input: {_short(refusal)}") from refusal
 
@@ -71,9 +83,18 @@ class Model:
         if self.kind == "onnx":
             self._inline_rows = int(INLINE_SECONDS * _rows(call.arrays) / max(min(times), 1e-7))
 
-    async def _elsewhere(self, arrays: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._runtime.run, arrays, names)
+    @property
+    def waiting(self) -> int:
+        """How many predictions wait for the model to be free."""
+        return self._batcher.depth
+
+    async def _elsewhere(self, arrays: Mapping[str, Array], names: Sequence[str], rows: int) -> list[Array]:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._batcher.predict(arrays, names, rows)
+        except TimeoutError:
+            message = f"the model did not answer within {self._timeout:g} s; send fewer rows, or try again later"
+            raise RequestError(message, 504) from None
 
 
 def load(settings: Settings) -> Model:
@@ -87,7 +108,8 @@ def load(settings: Settings) -> Model:
         )
         raise Failure(Reason.DIGEST_MISMATCH, message)
     try:
-        model = Model(settings, Signature(info), runtimes.load(info, settings.bundle_dir), info.runtime)
+        runtime = runtimes.load(info, settings.bundle_dir, settings.workers)
+        model = Model(settings, Signature(info), runtime, info.runtime)
         model.warm_up(read_example(settings.bundle_dir))
     except Failure:
         raise
@@ -102,9 +124,8 @@ def load(settings: Settings) -> Model:
 
 
 def _rows(arrays: Mapping[str, Array]) -> int:
-    for array in arrays.values():
-        return int(array.shape[0]) if array.ndim else 1
-    return 1
+    shape = next(iter(arrays.values())).shape
+    return int(shape[0]) if shape else 1
 
 
 def _short(error: BaseException) -> str:

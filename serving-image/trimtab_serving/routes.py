@@ -30,11 +30,15 @@ _HTML: Headers = (
 
 
 class Route(NamedTuple):
-    """What answers on a path; `counted` for predictions, whose number and time are kept."""
+    """What answers on a path.
+
+    `counted` is for predictions, whose number and time are kept; `public` for what is answered without a token.
+    """
 
     method: str
     handle: Handler
     counted: bool = False
+    public: bool = False
 
 
 class IndexRequest(msgspec.Struct):
@@ -64,22 +68,25 @@ class Endpoints:
     def routes(self) -> dict[str, Route]:
         """The table from path to route."""
         routes = {
-            "/v2/health/live": Route("GET", self._live),
-            "/v2/health/ready": Route("GET", self._ready),
+            "/v2/health/live": Route("GET", self._live, public=True),
+            "/v2/health/ready": Route("GET", self._ready, public=True),
             "/v2": Route("GET", self._server_metadata),
             "/v2/models": Route("GET", self._list),
             "/v2/repository/index": Route("POST", self._index),
             "/v1/models": Route("GET", self._list),
             f"/v1/models/{self.name}": Route("GET", self._model_ready),
             f"/v1/models/{self.name}:predict": Route("POST", self._predict, counted=True),
-            "/metrics": Route("GET", self._scrape),
+            "/metrics": Route("GET", self._scrape, public=True),
             "/openapi.json": Route("GET", self._openapi),
             "/docs": Route("GET", self._page),
         }
+        routes["/trimtab/v1/counts"] = Route("GET", self._counts, public=True)
+        if self._metrics.desk is not None:
+            routes["/trimtab/v1/feedback"] = Route("POST", self._feedback)
         model = f"/v2/models/{self.name}"
         for prefix in (model, f"{model}/versions/{self.version}"):
             routes[prefix] = Route("GET", self._metadata)
-            routes[f"{prefix}/ready"] = Route("GET", self._model_ready)
+            routes[f"{prefix}/ready"] = Route("GET", self._model_ready, public=True)
             routes[f"{prefix}/infer"] = Route("POST", self._infer, counted=True)
         return routes
 
@@ -87,7 +94,10 @@ class Endpoints:
         model = self._loaded()
         body = await read_body(request, self._limit)
         call = model.v2.decode(body, json_length(request.headers))
-        return await self._answer(request, model.v2.encode(call, await model.predict(call)))
+        encoded = model.v2.encode(call, await model.predict(call))
+        if len(encoded.body) < compression.LEAST_BYTES and encoded.json_length is None:
+            return Response(200, encoded.body, self._event(request, _JSON_ALONE))
+        return await self._answer(request, encoded)
 
     async def _predict(self, request: Request) -> Response:
         model = self._loaded()
@@ -99,13 +109,15 @@ class Endpoints:
         headers: Headers = _JSON_ALONE
         if length is not None:
             headers = (BINARY, (b"inference-header-content-length", str(length).encode()))
-        if b"ce-id" in request.headers:
-            headers += cloud_event(request.headers, self._source)
+        headers = self._event(request, headers)
         if len(body) >= compression.LEAST_BYTES:
             headers += ((b"vary", b"accept-encoding"),)
             if compression.wanted(request.headers.get(b"accept-encoding", b"")):
                 return Response(200, await compression.packed(body), (*headers, (b"content-encoding", b"gzip")))
         return Response(200, body, headers)
+
+    def _event(self, request: Request, headers: Headers) -> Headers:
+        return headers + cloud_event(request.headers, self._source) if b"ce-id" in request.headers else headers
 
     async def _live(self, request: Request) -> Response:
         return Response(200, b'{"live":true}')
@@ -141,6 +153,14 @@ class Endpoints:
 
     async def _scrape(self, request: Request) -> Response:
         return Response(200, self._metrics.render(), ((b"content-type", CONTENT_TYPE.encode()),))
+
+    async def _counts(self, request: Request) -> Response:
+        return Response(200, self._metrics.counts())
+
+    async def _feedback(self, request: Request) -> Response:
+        desk = self._metrics.desk
+        assert desk is not None  # or there were no such route
+        return Response(200, desk.take(await read_body(request, self._limit)))
 
     async def _openapi(self, request: Request) -> Response:
         model = self._loaded()

@@ -63,5 +63,5 @@ DATATYPES = _table()
 def to_list(array: Array, datatype: Datatype) -> list[Any]:
     """The flat, row-major JSON values of `array`."""
     if datatype.element is not str:
-        return array.astype(datatype.dtype, copy=False).ravel().tolist()
+        return (array if array.dtype == datatype.dtype else array.astype(datatype.dtype)).ravel().tolist()
     return [item.decode() if isinstance(item, bytes) else str(item) for item in array.ravel().tolist()]

@@ -13,6 +13,8 @@ class RequestError(Exception):
         self.message = message
         self.status = status
         self.headers = headers
+        self.tensor: str | None = None
+        """The model's input whose datatype, shape or values are at fault, where that is known."""
 
 
 def quoted(names: Iterable[str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +16,7 @@ from trimtab_serving.protocol.errors import RequestError
 from trimtab_serving.protocol.v2 import RequestTensor, describe
 
 _BRACKETS = re.compile(rb"[\s\[]*")
+_OPENING = frozenset({b"[", b" ", b"\t", b"\r", b"\n"})
 
 
 class InputReader:
@@ -32,7 +32,7 @@ class InputReader:
         self._whole = _whole_columns(tensor)
         self._accepted = {kind.name: kind for kind in DATATYPES.values() if self.datatype.name in kind.widens_to}
         self._free = [axis for axis, length in enumerate(tensor.shape) if length < 0]
-        self._fixed = [(axis, length) for axis, length in enumerate(tensor.shape) if length >= 0]
+        self._row = list(tensor.shape[1:]) if self._free == [0] else None
 
     def read(self, tensor: RequestTensor, where: str) -> Array:
         """The tensor's JSON as an array of the model's type and a shape the model takes."""
@@ -40,8 +40,7 @@ class InputReader:
         raw = bytes(tensor.data)
         if not raw:
             raise RequestError(f"{where}.data is missing")
-        brackets = _BRACKETS.match(raw)
-        depth = brackets[0].count(b"[") if brackets else 0
+        depth = _depth(raw)
         if depth > 1 and depth != len(tensor.shape):
             raise RequestError(f"{where}.data is nested {depth} deep; it must be flat or nested like its shape")
         values = self._decode(raw, datatype, max(depth, 1), f"{where}.data")
@@ -102,11 +101,11 @@ class InputReader:
             f"{' (-1 is any length from 1)' if self._free else ''}"
         )
 
-    def _fits(self, shape: Sequence[int]) -> bool:
-        if len(shape) != self.rank:
-            return False
-        return all(shape[axis] == length for axis, length in self._fixed) and all(
-            shape[axis] >= 1 for axis in self._free
+    def _fits(self, shape: list[int]) -> bool:
+        if self._row is not None:
+            return len(shape) == self.rank and shape[0] >= 1 and shape[1:] == self._row
+        return len(shape) == self.rank and all(
+            given == length if length >= 0 else given >= 1 for given, length in zip(shape, self.shape, strict=True)
         )
 
     def _decode(self, raw: bytes, datatype: Datatype, depth: int, where: str) -> list[Any]:
@@ -158,6 +157,13 @@ def _whole_columns(tensor: Tensor) -> list[tuple[int, str]]:
         return []
     columns = tensor.columns or (tensor.name,)
     return [(index, name) for index, name in enumerate(columns) if name not in tensor.missing]
+
+
+def _depth(raw: bytes) -> int:
+    if raw[1:2] not in _OPENING:
+        return 1 if raw[:1] == b"[" else 0
+    brackets = _BRACKETS.match(raw)
+    return brackets[0].count(b"[") if brackets else 0
 
 
 def _dimensions(values: object) -> list[int]:

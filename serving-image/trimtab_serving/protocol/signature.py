@@ -59,6 +59,8 @@ class Signature:
         self.matrix = _matrix_reader(info.inputs)
         self._all = Selection(tuple(self.outputs), tuple(self.outputs))
         self._first = next(iter(self.inputs.values()))
+        self.row_by_row = all(tensor.shape[:1] == (-1,) for tensor in (*info.inputs, *info.outputs))
+        """Whether every row has its own answer, so that the rows of several requests may be joined."""
 
     def arrays(self, tensors: Sequence[Named], read: Read) -> dict[str, Array]:
         """The request's inputs by the model's names; RequestError when one is missing, unknown, doubled or wrong."""
@@ -69,7 +71,11 @@ class Signature:
                 return self._other_form(tensors, read, index)
             if tensor.name in arrays:
                 raise RequestError(f"inputs[{index}].name {tensor.name!r} is given twice")
-            arrays[tensor.name] = read(reader, index)
+            try:
+                arrays[tensor.name] = read(reader, index)
+            except RequestError as error:
+                error.tensor = tensor.name
+                raise
         if len(arrays) != len(self.inputs):
             missing = [name for name in self.inputs if name not in arrays]
             raise RequestError(f"inputs: {quoted(missing)} is missing; the model takes {quoted(self.inputs)}")
