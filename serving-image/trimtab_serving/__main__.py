@@ -5,87 +5,90 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import resource
 import socket
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import uvicorn
-
-from trimtab_serving import logs
-from trimtab_serving.app import Application
-from trimtab_serving.connection import Connection
+from trimtab_serving import logs, worker
 from trimtab_serving.fetch import fetch
-from trimtab_serving.lifecycle import DrainingServer, Lifecycle
-from trimtab_serving.metrics import Metrics
 from trimtab_serving.outcome import Failure, report
-from trimtab_serving.settings import DEFAULT_PORT, Settings, from_environment, result_path
+from trimtab_serving.settings import DEFAULT_PORT, MAX_WORKERS, Settings, from_environment, result_path
 from trimtab_serving.store import open_store
+from trimtab_serving.supervisor import Supervisor
 
 log = logging.getLogger("trimtab")
 
-BACKLOG = 2048
-KEEP_ALIVE_SECONDS = 120
-FINISH_SECONDS = 10
-"""After the drain: how long requests that had begun may still take."""
+MAX_FILES = 65536
 
 
-def serve(settings: Settings) -> None:
-    """Serve until told to stop; Failure when the bundle cannot be loaded."""
-    metrics = Metrics(settings.model_name, settings.revision)
-    lifecycle = Lifecycle(settings, metrics)
-    config = uvicorn.Config(
-        Application(lifecycle, metrics),
-        loop="uvloop",
-        http=Connection,
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        backlog=BACKLOG,
-        # Longer than the idle time of proxies and client pools, so that they close first and lose no request.
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=FINISH_SECONDS,
-    )
+def serve(settings: Settings) -> int:
+    """Serve until told to stop; Failure when the bundle cannot be loaded, else the exit code."""
+    pod = worker.prepare(settings)
+    _allow_files()
     with listen(settings.port) as listener:
-        DrainingServer(config, lifecycle).run([listener])
-    if lifecycle.failure is not None:
-        raise lifecycle.failure
-    log.info("stopped")
+        if pod.workers == 1:
+            worker.serve(pod, listener)
+            return 0
+        run = time.time()
+
+        def work(number: int, replaces: bool) -> int:
+            return guarded(lambda: worker.serve(pod, listener, number, run, replaces=replaces), settings.result_path)
+
+        return Supervisor(pod.workers, work).run()
+
+
+def guarded(step: Callable[[], int | None], last_words: str) -> int:
+    """The exit code of a step; what it failed of is reported where Kubernetes looks, and logged."""
+    try:
+        return step() or 0
+    except Failure as failure:
+        report(last_words, failure.result())
+        log.error(failure.message, extra={"reason": failure.reason.value})
+        return failure.exit_code
+
+
+def _allow_files() -> None:
+    """Let as many connections be open as the system allows; the usual soft limit is a thousand."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def listen(port: int) -> socket.socket:
     """A socket on every address, IPv6 and IPv4 where the machine has both."""
     if socket.has_dualstack_ipv6():
-        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG)
-    return socket.create_server(("", port), backlog=BACKLOG)
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=worker.BACKLOG)
+    return socket.create_server(("", port), backlog=worker.BACKLOG)
 
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Run the server and return the exit code."""
     logs.configure()
     options = _parser().parse_args(arguments)
-    try:
-        if options.store is None:
-            serve(from_environment(environ))
-        else:
-            _serve_from_store(options)
-    except Failure as failure:
-        report(result_path(environ), failure.result())
-        log.error(failure.message, extra={"reason": failure.reason.value})
-        return failure.exit_code
-    return 0
+    if options.store is None:
+        return guarded(lambda: serve(from_environment(environ)), result_path(environ))
+    return guarded(lambda: _serve_from_store(options), result_path(environ))
 
 
-def _serve_from_store(options: argparse.Namespace) -> None:
+def _serve_from_store(options: argparse.Namespace) -> int:
     uri = options.store if "://" in options.store else Path(options.store).resolve().as_uri()
     with tempfile.TemporaryDirectory(prefix="trimtab-") as directory:
         bundle = Path(directory, "bundle")
         fetch(open_store(uri), options.digest, bundle)
-        serve(Settings(options.name, options.digest[7:19], options.digest, bundle, port=options.port))
+        settings = Settings(
+            model_name=options.name,
+            model_version=options.digest[7:19],
+            digest=options.digest,
+            bundle_dir=bundle,
+            port=options.port,
+            workers=options.workers,
+            state_dir=Path(directory, "state"),
+        )
+        return serve(settings)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,11 +100,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--digest", default="", help="the bundle: sha256:<64 hex digits>")
     parser.add_argument("--name", default="model", help="the model's name in the path (default: model)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"default: {DEFAULT_PORT}")
+    parser.add_argument(
+        "--workers", type=int, default=1, choices=range(1, MAX_WORKERS + 1), metavar="N", help="processes (default: 1)"
+    )
     return parser
 
 
 if __name__ == "__main__":
-    code = main()
-    logging.shutdown()
-    # Not sys.exit: that would wait for a prediction that has outlived its last seconds in another thread.
-    os._exit(code)
+    worker.end_process(main())

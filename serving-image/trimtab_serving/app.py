@@ -10,6 +10,8 @@ import asyncio
 import logging
 import time
 
+from trimtab_serving.auth import Door
+from trimtab_serving.counting.recorder import saw
 from trimtab_serving.http import (
     CLOSE,
     Disconnected,
@@ -45,15 +47,19 @@ class Application:
         self._access_log = settings.access_log
         self._revision: Headers = ((b"x-trimtab-revision", settings.revision.encode()),)
         self._routes = Endpoints(lifecycle, metrics).routes()
+        self._door = Door(settings.tokens_dir)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         start = time.perf_counter()
         request = Request(scope, receive)
         route = self._routes.get(scope["path"])
+        refused: str | None = None
+        saw(None)
         try:
             response = await self._dispatch(route, request)
         except RequestError as error:
+            refused = error.tensor
             response = _refusal(error, request)
         except Disconnected:
             return
@@ -63,9 +69,11 @@ class Application:
         except Exception:
             fault_log.exception("a request failed", extra=_told(request))
             response = Response(SERVER_FAULT, v2.encode_error("the server failed on this request; its log says why"))
+        extra = self._extra(request)
         if route is not None and route.counted:
-            self._metrics.answered(response.status, time.perf_counter() - start)
-        await send_response(send, response, self._extra(request))
+            # Before it is sent: whatever a client has seen was counted, even if this process is killed now.
+            extra += self._metrics.answered(response.status, time.perf_counter() - start, request.headers, refused)
+        await send_response(send, response, extra)
         if self._access_log:
             seconds = round(time.perf_counter() - start, 6)
             fields = {"method": scope["method"], "status": response.status, "seconds": seconds}
@@ -78,6 +86,10 @@ class Application:
         if method != route.method and not (method == "HEAD" and route.method == "GET"):
             allow = b"GET, HEAD" if route.method == "GET" else route.method.encode()
             raise RequestError(f"{path} takes {route.method}, not {method}", 405, ((b"allow", allow),))
+        if not route.public:
+            self._door.admit(request.headers.get(b"authorization"))
+        if route.counted:
+            self._lifecycle.admit()
         return await route.handle(request)
 
     def _unknown(self, path: str) -> str:

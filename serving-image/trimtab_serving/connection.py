@@ -17,11 +17,13 @@ from trimtab_serving.protocol.v2 import encode_error
 MAX_HEAD_BYTES = 32 << 10
 MAX_HEADERS = 128
 RECEIVE_SECONDS = 60.0
+MAX_CONNECTIONS = 8192
 
 
 class Connection(HttpToolsProtocol):
     """One connection; the protocol's error body also answers what is not even HTTP."""
 
+    max_connections = MAX_CONNECTIONS
     receive_seconds = RECEIVE_SECONDS
     """From a connection's opening to its first whole request, and from any request's first byte to its last."""
 
@@ -33,6 +35,9 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client that connects is expected to say something."""
         super().connection_made(transport)
+        if len(self.connections) > self.max_connections:
+            self._hang_up(HTTPStatus.SERVICE_UNAVAILABLE, f"{self.max_connections} connections are open; close some")
+            return
         self._await_more()
 
     def connection_lost(self, exc: Exception | None) -> None:

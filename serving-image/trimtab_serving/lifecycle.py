@@ -14,15 +14,17 @@ import gc
 import logging
 import signal
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 
 import uvicorn
 
 from trimtab_serving import model as models
-from trimtab_serving.metrics import Metrics
+from trimtab_serving.metrics import Gauge, Metrics, resident_bytes
 from trimtab_serving.model import Model
 from trimtab_serving.outcome import Failure
+from trimtab_serving.protocol.errors import RequestError
 from trimtab_serving.settings import Settings
 
 log = logging.getLogger("trimtab.lifecycle")
@@ -31,25 +33,57 @@ log = logging.getLogger("trimtab.lifecycle")
 class Phase(enum.Enum):
     """Where in its life the process is."""
 
+    STARTING = "starting"
+    """Loading, and not yet listening: a worker that replaces one that died."""
     LOADING = "loading"
     READY = "ready"
     DRAINING = "draining"
 
 
+_PHASES = list(Phase)
+
+
 class Lifecycle:
     """The state all parts of the server look at. Only the event loop's thread changes it."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, workers: int = 1, run: float = 0.0) -> None:
         self.settings = settings
-        self.phase = Phase.LOADING
         self.model: Model | None = None
         self.failure: Failure | None = None
+        self.pending: Callable[[], int] = int
+        """How many requests have begun and are not answered; the server puts its own figure here."""
         self._metrics = metrics
+        self._workers, self._run = workers, run
+        metrics.set(Gauge.RUN, run)
+        self.phase = Phase.LOADING
+
+    @property
+    def phase(self) -> Phase:
+        """Where in its life this process is."""
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: Phase) -> None:
+        self._phase = phase
+        self._metrics.set(Gauge.PHASE, _PHASES.index(phase))
 
     @property
     def ready(self) -> bool:
-        """Whether new requests should be sent here."""
-        return self.phase is Phase.READY
+        """Whether new requests should be sent to this pod: any of its workers may be the one to take them."""
+        if self.phase is not Phase.READY:
+            return False
+        if self._workers == 1:
+            return True
+        runs, phases = self._metrics.others(Gauge.RUN), self._metrics.others(Gauge.PHASE)
+        # One that replaces a dead worker does not listen until it is ready, so it is no reason to say no.
+        fine = (_PHASES.index(Phase.READY), _PHASES.index(Phase.STARTING))
+        return all(runs.get(worker) == self._run and phases[worker] in fine for worker in range(self._workers))
+
+    def admit(self) -> None:
+        """Take another request; RequestError 503 when as many wait as may."""
+        if self.pending() > self.settings.max_queue:
+            message = f"{self.settings.max_queue} requests are waiting already; try again in a second"
+            raise RequestError(message, 503, ((b"retry-after", b"1"),))
 
     async def load(self) -> None:
         """Load the model without holding up health checks; `failure` says why it could not be."""
@@ -68,7 +102,7 @@ class Lifecycle:
         gc.collect()
         gc.freeze()
         self.model = loaded
-        if self.phase is Phase.LOADING:
+        if self.phase is not Phase.DRAINING:
             self.phase = Phase.READY
         log.info(
             "ready",
@@ -77,21 +111,35 @@ class Lifecycle:
 
     def drain(self) -> float:
         """Stop being ready; returns the seconds to keep answering (none if no request was ever invited)."""
-        was_ready, self.phase = self.ready, Phase.DRAINING
+        was_ready, self.phase = self.phase is Phase.READY, Phase.DRAINING
         return self.settings.drain_seconds if was_ready else 0.0
 
 
 class DrainingServer(uvicorn.Server):
     """uvicorn with our end: SIGTERM begins the drain, a second signal or Ctrl-C cuts it short."""
 
-    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle) -> None:
+    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, metrics: Metrics, *, replaces: bool) -> None:
         super().__init__(config)
         self._lifecycle = lifecycle
+        self._metrics = metrics
+        self._replaces = replaces
+        lifecycle.pending = self.server_state.tasks.__len__
         self._stop_at: float | None = None
         self._loading: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: object = None) -> None:
-        """Listen first, load then: liveness is answered from the start, readiness when it is true."""
+        """Listen first, load then: liveness is answered from the start, readiness when it is true.
+
+        A worker that replaces a dead one does it the other way round: the others answer, and it would not.
+        """
+        if self._replaces:
+            self._lifecycle.phase = Phase.STARTING
+            await self._lifecycle.load()
+            if self._lifecycle.failure is not None:
+                self.should_exit = True
+                return
+            await super().startup(sockets)  # type: ignore[arg-type]
+            return
         await super().startup(sockets)  # type: ignore[arg-type]
         self._loading = asyncio.create_task(self._lifecycle.load())
 
@@ -105,7 +153,16 @@ class DrainingServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: is it time to go?"""
+        if counter % 10 == 0:
+            self._gauge()
         over = self._stop_at is not None and time.monotonic() >= self._stop_at
         if over or self._lifecycle.failure is not None:
             self.should_exit = True
         return await super().on_tick(counter)
+
+    def _gauge(self) -> None:
+        model = self._lifecycle.model
+        self._metrics.set(Gauge.CONNECTIONS, len(self.server_state.connections))
+        self._metrics.set(Gauge.IN_FLIGHT, len(self.server_state.tasks))
+        self._metrics.set(Gauge.WAITING, model.waiting if model else 0)
+        self._metrics.set(Gauge.MEMORY, resident_bytes())

@@ -101,6 +101,8 @@ def environment(trained: Trained, home: Path, **change: str) -> dict[str, str]:
         "TRIMTAB_PORT": str(free_port()),
         "TRIMTAB_DRAIN_SECONDS": "2",
         "TRIMTAB_RESULT_PATH": str(home / "last-words"),
+        "TRIMTAB_STATE_DIR": str(home / "state"),
+        "TRIMTAB_WORKERS": "1",
     }
     basics = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "serving-image"), "HOME": str(home)}
     return basics | contract | change

@@ -57,7 +57,7 @@ def test_a_wrong_field_is_named(tmp_path: Path, change: dict[str, Any], message:
 
 def test_unknown_fields_of_newer_importers_are_let_through(tmp_path: Path) -> None:
     write_info(INFO, tmp_path)
-    content = json.loads((tmp_path / "bundle.json").read_text()) | {"profile": {"bins": []}}
+    content = json.loads((tmp_path / "bundle.json").read_text()) | {"lineage": {"runs": []}}
     (tmp_path / "bundle.json").write_text(json.dumps(content))
     assert read_info(tmp_path) == INFO
 

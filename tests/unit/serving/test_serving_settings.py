@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from trimtab_serving.cpu import cores
 from trimtab_serving.outcome import TERMINATION_LOG, Failure
 from trimtab_serving.settings import Settings, from_environment
 
@@ -22,6 +23,18 @@ def test_defaults() -> None:
         max_request_bytes=33554432,
         access_log=False,
         result_path=TERMINATION_LOG,
+        workers=cores(),
+        state_dir=Path("/tmp/trimtab"),
+        counting=True,
+        user_header="",
+        tokens_dir=None,
+        token_key="",
+        token_days=30,
+        max_queue=512,
+        max_connections=8192,
+        timeout_seconds=60,
+        batch_max_size=32,
+        batch_max_wait=0,
     )
 
 
@@ -33,12 +46,30 @@ def test_everything_given() -> None:
         "TRIMTAB_MAX_REQUEST_BYTES": "1000",
         "TRIMTAB_ACCESS_LOG": "true",
         "TRIMTAB_RESULT_PATH": "/tmp/result",
+        "TRIMTAB_WORKERS": "3",
+        "TRIMTAB_STATE_DIR": "/state",
+        "TRIMTAB_COUNTING": "off",
+        "TRIMTAB_USER_HEADER": "x-user-id",
+        "TRIMTAB_TOKENS_DIR": "/tokens",
+        "TRIMTAB_TOKEN_KEY": "0123456789abcdef\n",
+        "TRIMTAB_TOKEN_DAYS": "7",
+        "TRIMTAB_MAX_QUEUE": "10",
+        "TRIMTAB_MAX_CONNECTIONS": "20",
+        "TRIMTAB_TIMEOUT_SECONDS": "5",
+        "TRIMTAB_BATCH_MAX_SIZE": "16",
+        "TRIMTAB_BATCH_MAX_WAIT_MICROSECONDS": "500",
     }
     settings = from_environment(given)
     assert (settings.model_version, settings.port, settings.drain_seconds) == ("7", 9000, 15)
     assert (settings.max_request_bytes, settings.access_log) == (1000, True)
     assert settings.result_path == "/tmp/result"
     assert settings.revision == "abababababab"
+    assert (settings.workers, settings.state_dir, settings.counting) == (3, Path("/state"), False)
+    assert (settings.user_header, settings.tokens_dir) == ("x-user-id", Path("/tokens"))
+    assert (settings.token_key, settings.token_days) == ("0123456789abcdef", 7)
+    assert (settings.max_queue, settings.max_connections, settings.timeout_seconds) == (10, 20, 5)
+    assert (settings.batch_max_size, settings.batch_max_wait) == (16, 0.0005)
+    assert "0123456789abcdef" not in repr(settings)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +86,9 @@ def test_everything_given() -> None:
         ({"TRIMTAB_DRAIN_SECONDS": "-1"}, "TRIMTAB_DRAIN_SECONDS is '-1'; it must be a whole number from 0"),
         ({"TRIMTAB_DRAIN_SECONDS": "²"}, "TRIMTAB_DRAIN_SECONDS is '²'"),
         ({"TRIMTAB_ACCESS_LOG": "yes"}, "TRIMTAB_ACCESS_LOG is 'yes'; it must be true or false"),
+        ({"TRIMTAB_WORKERS": "0"}, "TRIMTAB_WORKERS is '0'; it must be a whole number from 1 to 64"),
+        ({"TRIMTAB_COUNTING": "true"}, "TRIMTAB_COUNTING is 'true'; it must be on or off"),
+        ({"TRIMTAB_TOKEN_KEY": "short"}, "TRIMTAB_TOKEN_KEY has 5 bytes; it needs at least 16 random ones"),
     ],
 )
 def test_faults_are_named(change: dict[str, str], message: str) -> None:
