@@ -17,6 +17,8 @@ from trimtab.runtime.cluster import ApiError, Cluster, NotLeader
 
 # Lists the API server merges by these keys; all others it replaces.
 LIST_KEYS = ("name", "uid")
+# Values it takes as one piece (x-kubernetes-map-type: atomic).
+ATOMIC = frozenset({"selector", "podSelector", "labelSelector", "nodeSelector"})
 
 
 class Call(NamedTuple):
@@ -56,6 +58,12 @@ class MemoryCluster(Cluster):
         self.before("get", ref)
         self._done("get", ref, False)
         return copy.deepcopy(self._existing(ref))
+
+    async def find(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        ref = Ref(resource.kind, namespace, name)
+        self.before("list", ref)
+        self._done("list", ref, False)
+        return copy.deepcopy(self.objects.get(ref))
 
     async def pages(self, resource: Resource, namespace: str | None, selector: str = "") -> AsyncIterator[Object]:
         self.before("list", Ref(resource.kind, namespace or "", ""))
@@ -213,7 +221,8 @@ def _key(items: Any) -> str | None:
 
 def _merge(there: Any, wanted: Any) -> Any:
     if isinstance(there, dict) and isinstance(wanted, dict):
-        merged = {key: _merge(there[key], value) if key in there else value for key, value in wanted.items()}
+        whole = [key for key in wanted if key in ATOMIC or key not in there]
+        merged = {key: value if key in whole else _merge(there[key], value) for key, value in wanted.items()}
         return {**there, **copy.deepcopy(merged)}
     key = _key(wanted) if isinstance(wanted, list) and isinstance(there, list) else None
     if key is None or not all(isinstance(item, dict) and key in item for item in there):

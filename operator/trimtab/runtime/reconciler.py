@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from pydantic import ValidationError
 
 from trimtab.core import conditions, divergence, metadata
-from trimtab.core.objects import Object, Ref, Resource, controller_of, ref_of
+from trimtab.core.objects import DEPLOYMENT, JOB, Object, Ref, Resource, controller_of, ref_of
 from trimtab.core.plan import Plan
 from trimtab.core.platform import Platform
 from trimtab.kinds import Kind, Ports
@@ -26,6 +26,7 @@ from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.store import Store
 
 log = logging.getLogger(__name__)
+STARTS_PODS = frozenset({DEPLOYMENT.kind, JOB.kind})
 PAUSE = conditions.Condition(
     "Ready", "Unknown", "Paused", f"nothing is changed while the annotation {metadata.PAUSED} is true"
 )
@@ -81,15 +82,29 @@ class Reconciler:
         return plan.requeue_after
 
     async def _execute(self, obj: Object, plan: Plan) -> None:
-        try:
-            for child in plan.apply:
-                await self._apply(obj, child)
-            await self._prune(obj, plan)
-        except Refused as refusal:
-            status = self._overruled(obj, plan.status, refusal)
-            await self._write_status(obj, status)
-            raise
+        """Do all that can be done: one child that is refused must not keep the others from being mended."""
+        applied = await self._apply_all(obj, plan)
+        pruned = await self._prune(obj, plan)
+        failure = applied or pruned
+        if isinstance(failure, Refused):
+            await self._write_status(obj, self._overruled(obj, plan.status, failure))
+        if failure is not None:
+            raise failure
         await self._write_status(obj, plan.status)
+
+    async def _apply_all(self, obj: Object, plan: Plan) -> Refused | ApiError | None:
+        """Apply each child; the first failure. A server that is away or busy ends the pass at once."""
+        failure: Refused | ApiError | None = None
+        for child in plan.apply:
+            if failure and child["kind"] in STARTS_PODS and self._shell.store.get(ref_of(child)) is None:
+                continue  # what was refused may be the policy without which no pod must run
+            try:
+                await self._apply(obj, child)
+            except (Refused, ApiError) as error:
+                if isinstance(error, ApiError) and error.code < 500:
+                    raise
+                failure = failure or error
+        return failure
 
     async def _apply(self, obj: Object, child: Object) -> None:
         held = self._shell.store.get(ref_of(child))
@@ -124,15 +139,25 @@ class Reconciler:
             log.info("making a child anew that cannot be mended", extra={"child": str(ref_of(child))})
             await self._shell.cluster.delete(resource, held)
         else:
-            raise Refused(_reason(error), f"{child['kind']} {child['metadata']['name']}: {error}") from error
+            raise _refused(_reason(error), child, error) from error
         return await self._shell.cluster.apply(resource, child, force=True)
 
-    async def _prune(self, obj: Object, plan: Plan) -> None:
+    async def _prune(self, obj: Object, plan: Plan) -> Refused | None:
+        """Delete the children that are neither wanted nor kept; the first refusal."""
         wanted = {ref_of(child) for child in plan.apply} | plan.keep
+        failure = None
         for child in self._shell.store.children(obj["metadata"]["uid"]):
-            if ref_of(child) not in wanted and "deletionTimestamp" not in child["metadata"]:
-                log.info("deleting a child that is no longer wanted", extra={"child": str(ref_of(child))})
-                await self._shell.cluster.delete(self._children[child["kind"]], child)
+            resource = self._children.get(child["kind"])
+            if resource is None or ref_of(child) in wanted or "deletionTimestamp" in child["metadata"]:
+                continue
+            log.info("deleting a child that is no longer wanted", extra={"child": str(ref_of(child))})
+            try:
+                await self._shell.cluster.delete(resource, child)
+            except ApiError as error:
+                if error.transient:
+                    raise
+                failure = failure or _refused("DeleteFailed", child, error)
+        return failure
 
     async def _write_status(self, obj: Object, status: Object) -> None:
         if status == obj.get("status"):
@@ -174,6 +199,10 @@ def _taken(obj: Object, found: Object) -> Refused:
         return Refused("PredecessorRemains", message, passing=True)
     message = f"there already is a {what} that does not belong to this resource; delete it or choose another name"
     return Refused("NameTaken", message)
+
+
+def _refused(reason: str, child: Object, error: ApiError) -> Refused:
+    return Refused(reason, f"{child['kind']} {child['metadata']['name']}: {error}")
 
 
 def _was_accepted(child: Object, held: Object, error: ApiError) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Coroutine, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar, cast
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
 
+from tests.memory_operator import PLATFORM, START, drive
 from trimtab.core import conditions
 from trimtab.core.objects import API_VERSION, Object
 from trimtab.core.platform import Platform
@@ -19,17 +20,9 @@ from trimtab.kinds.modeldeployment.api import ModelDeployment
 from trimtab.kinds.modeldeployment.template import Bundle, Revision, revision
 from trimtab.runtime.store import Store
 
-T = TypeVar("T")
-
-NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+NOW = START
 NOW_TEXT = "2030-01-02T03:04:05Z"
 EARLIER_TEXT = "2030-01-02T03:00:00Z"
-PLATFORM = Platform(
-    server_image="registry.example/trimtab-server:1",
-    toolbox_image="registry.example/trimtab-toolbox:1",
-    store_uri="http://mlflow.trimtab.svc:5000/api/2.0/mlflow-artifacts/artifacts/bundles",
-    tracking_uri="http://mlflow.trimtab.svc:5000",
-)
 NAMESPACE = "team-a"
 
 
@@ -250,13 +243,3 @@ def seen_mdep(
     for item in (*([model] if model else []), *children, *pods):
         store.absorb(item)
     return drive(modeldeployment.observe(ModelDeployment.parse(obj), store, PLATFORM))
-
-
-def drive(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that never has to wait."""
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        return cast(T, end.value)
-    coroutine.close()
-    raise AssertionError("the coroutine waits for something")

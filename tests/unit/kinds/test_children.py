@@ -9,7 +9,8 @@ import kubernetes_validate
 import pytest
 
 from tests import pod_security
-from tests.unit.kinds.builders import NAMESPACE, PLATFORM, bundle, mdep_object, mlmodel_object, revision_of
+from tests.memory_operator import PLATFORM
+from tests.unit.kinds.builders import NAMESPACE, bundle, mdep_object, mlmodel_object, revision_of
 from trimtab.core.objects import Object
 from trimtab.core.platform import Platform
 from trimtab.kinds.mlmodel.api import MLModel

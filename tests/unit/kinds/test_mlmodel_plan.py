@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from tests.memory_operator import PLATFORM
 from tests.unit.kinds import kubelet
 from tests.unit.kinds.builders import (
     EARLIER_TEXT,
     NOW,
     NOW_TEXT,
-    PLATFORM,
     ago,
     complete,
     condition,

@@ -41,11 +41,22 @@ def planned(obj: Object, *children: Object, current: int = 2, model_is: Object |
     return plan(ModelDeployment.parse(obj), seen, NOW)
 
 
+def front_of(given: Plan) -> Object:
+    (service,) = (c for c in given.apply if c["kind"] == "Service" and "clusterIP" not in c["spec"])
+    return service
+
+
 def selected(given: Plan) -> str:
     """The revision that the front Service of a plan sends traffic to."""
-    (service,) = (c for c in given.apply if c["kind"] == "Service" and "clusterIP" not in c["spec"])
-    assert service["spec"]["selector"][REVISION] == given.status["serving"]
-    return str(service["spec"]["selector"][REVISION])
+    return str(front_of(given)["spec"]["selector"][REVISION])
+
+
+def followed(obj: Object, *children: Object, current: int = 2) -> Plan:
+    """The plan once the front is as the plan wants it; only then may the status claim who serves."""
+    moved = front_of(planned(obj, *children, current=current))
+    given = planned(obj, *(c for c in children if c["metadata"]["name"] != "risk"), moved, current=current)
+    assert given.status["serving"] == selected(given) == moved["spec"]["selector"][REVISION]
+    return given
 
 
 def revisions(children: Iterable[Object]) -> set[str]:
@@ -93,7 +104,7 @@ def test_a_newcomer_takes_over_when_it_can_carry_the_load(case: str) -> None:
     obj, old, new, winner = TAKE_OVER[case]
     obj = serving(obj, 1)
     children = [workload(obj, 1, **old), front(obj, 1), *([workload(obj, 2, **new)] if new is not None else [])]
-    given = planned(obj, *children)
+    given = followed(obj, *children)
     assert selected(given) == name(obj, winner)
     assert revisions(given.apply) == (names(obj, 1, 2) if winner == 1 else names(obj, 2))
     assert kept(given) == (set() if winner == 1 else names(obj, 1)), "the old one drains before it goes"
@@ -103,6 +114,25 @@ def test_a_newcomer_takes_over_when_it_can_carry_the_load(case: str) -> None:
         (name(obj, winner), 100),
         (name(obj, 3 - winner), 0),
     ]
+
+
+def test_a_switch_is_claimed_only_when_the_front_is_seen_to_follow() -> None:
+    obj = serving(FIXED, 1, switchedAt=ago(1_000))
+    given = planned(obj, workload(obj, 1), front(obj, 1), workload(obj, 2))
+    assert selected(given) == name(obj, 2)
+    assert (given.status["serving"], given.status["version"]) == (name(obj, 1), "1")
+    assert given.status["switchedAt"] == ago(1_000)
+    assert given.status["conditions"][0]["message"] == f"traffic moves to revision {name(obj, 2)}"
+    assert kept(given) == names(obj, 1)
+
+
+def test_a_switch_that_was_cut_short_lets_everybody_drain() -> None:
+    """Killed between moving the front and telling so; and when it comes back there is yet another target."""
+    obj = serving(FIXED, 1)
+    given = planned(obj, workload(obj, 1), workload(obj, 2), front(obj, 2), current=3)
+    assert selected(given) == name(obj, 1)
+    assert kept(given) == names(obj, 2)
+    assert given.status["switchedAt"] == NOW_TEXT
 
 
 def test_the_first_revision_serves_as_soon_as_it_has_pods() -> None:
@@ -137,7 +167,7 @@ def test_what_served_before_goes_ten_seconds_after_the_move(seconds: int, stays:
 
 def test_a_change_of_mind_while_the_old_revision_drains_finds_it_still_there() -> None:
     obj = serving(FIXED, 2, row(FIXED, 1, weight=0), switchedAt=ago(2))
-    given = planned(obj, workload(obj, 1), workload(obj, 2), front(obj, 2), current=1)
+    given = followed(obj, workload(obj, 1), workload(obj, 2), front(obj, 2), current=1)
     assert selected(given) == name(obj, 1)
     assert given.status["switchedAt"] == NOW_TEXT
 
@@ -275,6 +305,8 @@ class TestAutoscaling:
     def test_after_the_move_it_may_shrink(self) -> None:
         obj = serving(SCALED, 1)
         given = planned(obj, workload(obj, 1, pods=4), workload(obj, 2, pods=4), front(obj, 1))
+        assert self.scaler(given, obj, 2)["minReplicas"] == 4
+        given = followed(obj, workload(obj, 1, pods=4), workload(obj, 2, pods=4), front(obj, 1))
         assert self.scaler(given, obj, 2)["minReplicas"] == 2
 
     @pytest.mark.parametrize(("obj", "expected"), [(FIXED, {2}), (SCALED, {None})])

@@ -24,6 +24,8 @@ def judge(mdep: ModelDeployment, seen: Observed, target: Target, state: Rollout)
         yield from verdict(target.resolved.reason, target.resolved.message + serves)
     elif state.moving and state.target:
         yield from _newcomer(mdep, seen, state, serves)
+    elif state.told != state.serving:
+        yield from conditions.progressing("RolloutInProgress", f"traffic moves to revision {state.serving}")
     else:
         yield from _settled(mdep, seen, state)
 

@@ -53,8 +53,7 @@ def _children(mdep: ModelDeployment, seen: Observed, state: Rollout) -> Iterable
 def _revision(mdep: ModelDeployment, seen: Observed, state: Rollout, revision: Revision) -> Iterable[Object]:
     yield children.workload(mdep, revision)
     yield children.headless(mdep, revision.name)
-    newcomer = state.moving and revision.name != state.serving
-    at_least = replicas(seen.deployment(state.serving)) if newcomer else 0
+    at_least = replicas(seen.deployment(state.told)) if revision.name != state.told else 0
     scaler = children.autoscaler(mdep, revision.name, at_least)
     if scaler is not None:
         yield scaler
@@ -70,23 +69,29 @@ def _kept(mdep: ModelDeployment, seen: Observed, state: Rollout) -> frozenset[Re
 
 def _status(mdep: ModelDeployment, seen: Observed, state: Rollout, merged: list[Object]) -> Object:
     meta = mdep.metadata
-    serving = seen.deployment(state.serving)
+    serving = seen.deployment(state.told)
     rows = list(_rows(mdep, seen, state))
-    chosen = selector(meta["name"], state.serving)
+    chosen = selector(meta["name"], state.told)
     return Status.model_validate(
         {
             "observed_generation": meta["generation"],
             "conditions": merged,
-            "url": f"http://{meta['name']}.{meta['namespace']}.svc" if state.serving else "",
+            "url": f"http://{meta['name']}.{meta['namespace']}.svc" if state.told else "",
             "replicas": replicas(serving),
             "available": available(serving),
-            "selector": ",".join(f"{k}={v}" for k, v in sorted(chosen.items())) if state.serving else "",
-            "serving": state.serving,
-            "version": next((row.version for row in rows if row.name == state.serving), ""),
-            "switched_at": conditions.timestamp(state.switched_at) if state.switched_at else None,
+            "selector": ",".join(f"{k}={v}" for k, v in sorted(chosen.items())) if state.told else "",
+            "serving": state.told,
+            "version": next((row.version for row in rows if row.name == state.told), ""),
+            "switched_at": _switched_at(mdep, state),
             "revisions": rows,
         }
     ).dump()
+
+
+def _switched_at(mdep: ModelDeployment, state: Rollout) -> str | None:
+    if state.told != state.serving:
+        return mdep.status.switched_at
+    return conditions.timestamp(state.switched_at) if state.switched_at else None
 
 
 def _rows(mdep: ModelDeployment, seen: Observed, state: Rollout) -> Iterable[RevisionStatus]:
@@ -96,7 +101,7 @@ def _rows(mdep: ModelDeployment, seen: Observed, state: Rollout) -> Iterable[Rev
     for revision in (state.target, state.served):
         if revision:
             known[revision.name] = revision.bundle
-    names = [state.serving, *([state.target.name] if state.target else []), *sorted(state.retiring)]
+    names = [state.told, *([state.target.name] if state.target else []), *sorted(state.retiring)]
     for name in [name for name in dict.fromkeys(names) if name in known][:REVISION_ROWS]:
         yield _row(name, known[name], seen, state)
 
@@ -109,7 +114,7 @@ def _row(name: str, bundle: Bundle, seen: Observed, state: Rollout) -> RevisionS
             "digest": bundle.digest,
             "version": bundle.version,
             "runtime": bundle.runtime,
-            "weight": 100 if name == state.serving else 0,
+            "weight": 100 if name == state.told else 0,
             "replicas": replicas(workload),
             "available": available(workload),
         }

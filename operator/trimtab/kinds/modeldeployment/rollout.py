@@ -27,10 +27,15 @@ RETIRE_AFTER = timedelta(seconds=10)
 
 @dataclass(frozen=True)
 class Rollout:
-    """The state of one move from revision to revision."""
+    """The state of one move from revision to revision.
+
+    `told` is who serves as far as the status may claim. A switch that was just decided is claimed once the front is
+    seen to follow: the write that moves it may be refused.
+    """
 
     target: Revision | None
     serving: str
+    told: str
     served: Revision | None
     switched_at: datetime | None
     retiring: frozenset[str]
@@ -64,14 +69,17 @@ def wanted_pods(mdep: ModelDeployment, serving: Mapping[str, Any]) -> int:
 def rollout(mdep: ModelDeployment, bundle: Bundle | None, seen: Observed, now: datetime) -> Rollout:
     """Decide who serves. Without a resolvable target, whoever serves goes on."""
     target = revision(mdep, bundle, seen.platform) if bundle else None
-    serving = _serving(mdep, seen, target.name if target else "")
-    switched_at = parse_time(mdep.status.switched_at) if mdep.status.switched_at else None
+    serving, selected = _serving(mdep, seen, target.name if target else ""), seen.selected(mdep.metadata["name"])
+    told, switched_at = serving, parse_time(mdep.status.switched_at) if mdep.status.switched_at else None
     if target and target.name != serving and _may_take_over(mdep, seen, target.name, serving):
         serving, switched_at = target.name, now
+        told = serving if selected == serving else told
+    elif selected != serving and selected in seen.deployments:
+        switched_at = now  # a switch that was cut short, or an edit by hand: whoever has traffic now shall drain
     served = target if target and target.name == serving else _rebuilt(mdep, serving, seen)
     resting = set(seen.deployments) - {serving} - ({target.name} if target else set())
     retiring = frozenset(resting) if switched_at and now < switched_at + RETIRE_AFTER else frozenset()
-    return Rollout(target, serving, served, switched_at, retiring)
+    return Rollout(target, serving, told, served, switched_at, retiring)
 
 
 def _serving(mdep: ModelDeployment, seen: Observed, target: str) -> str:

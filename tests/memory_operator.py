@@ -1,0 +1,149 @@
+"""The operator's own parts on an API server in memory, one step at a time: a test decides what it knows, and when.
+
+Store, picture, reconcilers and kinds are the real ones; only sockets, clocks and tasks are missing. Killing it is
+making another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar, cast
+
+from tests.memory_cluster import MemoryCluster
+from trimtab.__main__ import watched
+from trimtab.core.objects import Object, Ref
+from trimtab.core.platform import Platform
+from trimtab.kinds import KINDS, Ports
+from trimtab.kinds.mlmodel.observe import RegistryError
+from trimtab.runtime.cluster import ApiError, NotLeader
+from trimtab.runtime.metrics import Metrics
+from trimtab.runtime.picture import Picture
+from trimtab.runtime.reconciler import Reconciler, Refused, Shell
+from trimtab.runtime.store import Store
+
+T = TypeVar("T")
+PLATFORM = Platform(
+    server_image="registry.example/trimtab-server:1",
+    toolbox_image="registry.example/trimtab-toolbox:1",
+    store_uri="http://mlflow.trimtab.svc:5000/api/2.0/mlflow-artifacts/artifacts/bundles",
+    tracking_uri="http://mlflow.trimtab.svc:5000",
+)
+START = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def drive(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never has to wait."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return cast(T, end.value)
+    coroutine.close()
+    raise AssertionError("the coroutine waits for something")
+
+
+class MemoryRegistry:
+    """Versions by model and alias; None stands for a registry that is down."""
+
+    def __init__(self) -> None:
+        self.versions: dict[tuple[str, str | None], str] = {}
+        self.down = False
+
+    async def version(self, name: str, alias: str | None, max_age_seconds: float) -> str:
+        if self.down:
+            raise RegistryError("RegistryUnreachable", "MLflow does not answer: timed out; it is asked again")
+        if (name, alias) not in self.versions:
+            raise RegistryError("SourceNotFound", f"MLflow has no models:/{name}@{alias}; set the alias")
+        return self.versions[name, alias]
+
+
+class Clock:
+    """Wall-clock time that moves when told."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def advance(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+class MemoryOperator:
+    """One life of the operator: what it has seen, and what it still wants to look at."""
+
+    def __init__(
+        self,
+        cluster: MemoryCluster,
+        registry: MemoryRegistry | None = None,
+        clock: Clock | None = None,
+        platform: Platform = PLATFORM,
+    ) -> None:
+        self.cluster = cluster
+        self.clock = clock or Clock()
+        self.metrics = Metrics()
+        self.store = Store({name: kind.references for name, kind in KINDS.items()})
+        self.dirty: set[Ref] = set()
+        self.appointments: dict[Ref, datetime] = {}
+        self._heard = len(cluster.log)
+        self.picture = Picture(cluster, self.store, self.metrics, watched(), (), self.enqueue)
+        shell = Shell(
+            store=self.store,
+            cluster=cluster,
+            platform=platform,
+            ports=Ports(registry=registry or MemoryRegistry()),
+            metrics=self.metrics,
+            enqueue=self.enqueue,
+            now=lambda: self.clock.now,
+            instance="test",
+        )
+        self.reconcilers = {name: Reconciler(kind, shell) for name, kind in KINDS.items()}
+
+    def enqueue(self, refs: Iterable[Ref]) -> None:
+        self.dirty |= set(refs)
+
+    def look(self) -> None:
+        """List everything, as at the start and at each resync."""
+        drive(self.picture.check())
+
+    def hear(self, events: int | None = None) -> None:
+        """Take in what the watches tell, or only the next few events."""
+        until = len(self.cluster.log) if events is None else min(self._heard + events, len(self.cluster.log))
+        for happening in self.cluster.log[self._heard : until]:
+            self.picture.absorb(happening.obj, happening.gone)
+        self._heard = until
+
+    def miss(self) -> None:
+        """Lose what the watches would have told."""
+        self._heard = len(self.cluster.log)
+
+    def reconcile(self, ref: Ref) -> timedelta | None:
+        """One pass; whatever it raises is the caller's to judge."""
+        self.dirty.discard(ref)
+        return drive(self.reconcilers[ref.kind].reconcile(ref))
+
+    def work(self, passes: int = 200) -> None:
+        """Pass over everything that is due, until nothing is; failed passes wait for their next cause."""
+        failed: set[Ref] = set()
+        while due := sorted(self.dirty - failed):
+            ref = due[0]
+            try:
+                again = self.reconcile(ref)
+            except (ApiError, Refused, NotLeader):
+                failed.add(ref)
+                continue
+            self.appointments.pop(ref, None)
+            if again is not None:
+                self.appointments[ref] = self.clock.now + again
+            passes -= 1
+            assert passes > 0, f"it never comes to rest: {self.cluster.calls[-8:]}"
+            self.hear()
+        self.dirty |= failed
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, and keep the appointments that fall due."""
+        self.clock.advance(seconds)
+        self.enqueue(ref for ref, due in self.appointments.items() if due <= self.clock.now)
+        self.work()
+
+    def held(self, ref: Ref) -> Object:
+        """An object as the API server has it."""
+        return self.cluster.objects[ref]
