@@ -19,7 +19,7 @@ BASE: Object = {"model": {"name": "tumour"}, "replicas": 1}
 # A change of the spec that cannot work → the reason, and a word of the message that tells what to do about it.
 BAD_CHANGES = {
     "crash": ({"env": [{"name": "PYTHONHOME", "value": "/nowhere"}]}, "CrashLooping", "encodings"),
-    "memory": ({"resources": {"requests": {"memory": "40Mi"}, "limits": {"memory": "40Mi"}}}, "OutOfMemory", "raise"),
+    "memory": ({"resources": {"requests": {"memory": "12Mi"}, "limits": {"memory": "12Mi"}}}, "OutOfMemory", "raise"),
     "room": ({"resources": {"requests": {"cpu": "512"}}}, "NotEnoughRoom", "cpu"),
     "account": ({"serviceAccountName": "nobody"}, "PodsRefused", "nobody"),
 }
