@@ -8,7 +8,7 @@ only mark keys as worth a look: nothing here can fail, block or write.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import kopf
@@ -17,7 +17,18 @@ from kubernetes.aio.client import Configuration
 from trimtab.core.metadata import SELECTOR
 from trimtab.core.objects import GROUP, Object, Ref, Resource
 
+FIRST_BACKOFF, LAST_BACKOFF = 0.5, 8.0
 Absorb = Callable[[Object, bool], Iterable[Ref]]
+
+
+class Backoffs:
+    """Seconds between attempts that fail, without an end: a watch that gives up would end the whole operator."""
+
+    def __iter__(self) -> Iterator[float]:
+        delay = FIRST_BACKOFF
+        while True:
+            yield delay
+            delay = min(2 * delay, LAST_BACKOFF)
 
 
 def settings(resources: Sequence[Resource]) -> kopf.OperatorSettings:
@@ -26,7 +37,7 @@ def settings(resources: Sequence[Resource]) -> kopf.OperatorSettings:
     chosen.posting.enabled = False
     chosen.peering.standalone = True
     chosen.scanning.disabled = True
-    chosen.networking.error_backoffs = (0.5, 1, 2)
+    chosen.networking.error_backoffs = Backoffs()
     # An object's worker lives this long after its last event: long enough to keep order, short enough to free memory.
     chosen.queueing.idle_timeout = 0.5
     for resource in resources:
