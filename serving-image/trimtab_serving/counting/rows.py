@@ -69,20 +69,29 @@ class RowReader:
 
     def verdict(self, seen: Seen) -> Verdict:
         """What the model said of the only row."""
-        return self.verdicts(seen, 1)[0]
+        answer, chances = self._places.get(seen.names) or self._find(seen.names)
+        label, score = -1, NAN
+        if chances is not None:
+            row = seen.results[chances].tolist()[0]
+            score = row[1] if self._is_binary(row) else max(row)
+            if answer is None:
+                label = row.index(max(row))
+        if answer is not None:
+            given = seen.results[answer].item()
+            if self._classes:
+                label = self._label(given)
+            elif isinstance(given, int | float):
+                score = given
+        return Verdict(label, score)
 
     def verdicts(self, seen: Seen, rows: int) -> list[Verdict]:
         """What the model said of each row."""
-        names = seen.names
-        place = self._places.get(names)
-        if place is None:
-            place = self._find(tuple(names))
-        answer, chances = place
+        answer, chances = self._places.get(seen.names) or self._find(seen.names)
         scores: list[float] = [NAN] * rows
         labels: list[int] = [-1] * rows
         if chances is not None:
             table = seen.results[chances].tolist()
-            binary = self._kind == "positive" or (self._kind is None and len(table[0]) == 2)
+            binary = self._is_binary(table[0])
             scores = [row[1] if binary else max(row) for row in table]
             if answer is None:
                 labels = [row.index(max(row)) for row in table]
@@ -94,10 +103,13 @@ class RowReader:
                 scores = given
         return list(map(Verdict, labels, scores))
 
+    def _is_binary(self, row: Sequence[float]) -> bool:
+        return self._kind == "positive" or (self._kind is None and len(row) == 2)
+
     def _label(self, value: Any) -> int:
         return self._classes.get(value.decode() if isinstance(value, bytes) else value, -1)
 
-    def _find(self, names: tuple[str, ...]) -> tuple[int | None, int | None]:
+    def _find(self, names: Sequence[str]) -> tuple[int | None, int | None]:
         chances = names.index(PROBABILITIES) if PROBABILITIES in names else None
         answers = [index for index, name in enumerate(names) if name in self._rank_one and index != chances]
         place = self._places[names] = (answers[0] if answers else None, chances)

@@ -7,17 +7,23 @@ against a server. The replicas of a model share the key, so any of them takes wh
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import itertools
+import math
 import secrets
 import struct
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import b2a_base64
 from collections.abc import Callable
 from typing import NamedTuple
 
 _CONTENT = struct.Struct(">II4sfHH")
+_pack = _CONTENT.pack
 _CONTENT_BYTES = 20
+_BLOCK_BYTES = 64
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _TAG_BYTES = 10
 _NONE = 0xFFFF
 CLOCK_SKEW_SECONDS = 300
@@ -60,19 +66,29 @@ class Signer:
     def __init__(self, key: bytes, revision: str, clock: Callable[[], float] = time.time) -> None:
         if len(key) < MIN_KEY_BYTES:
             raise ValueError(f"the token key has {len(key)} bytes; at least {MIN_KEY_BYTES} are needed")
-        self._key = key
+        # HMAC-SHA256 with the key already taken in on both sides: a copy of each state costs a quarter of hmac.digest.
+        self._inner = hashlib.sha256(_padded(key, 0x36))
+        self._outer = hashlib.sha256(_padded(key, 0x5C))
         self._revision = bytes.fromhex(revision[:8])
         self._clock = clock
         # Tokens of one second differ in this number even when all else is the same, over all replicas.
         self._nonces = itertools.count(secrets.randbits(32))
 
     def sign(self, score: float, label: int, bucket: int) -> bytes:
-        """A new token, 40 ASCII bytes."""
+        """A new token, 40 ASCII bytes. `score` may be NaN, `label` and `bucket` -1."""
         nonce = next(self._nonces) & 0xFFFFFFFF
-        content = _CONTENT.pack(
-            int(self._clock()), nonce, self._revision, _float32(score), label & _NONE, bucket & _NONE
-        )
-        return urlsafe_b64encode(content + hmac.digest(self._key, content, "sha256")[:_TAG_BYTES])
+        try:
+            content = _pack(int(self._clock()), nonce, self._revision, score, label & _NONE, bucket & _NONE)
+        except OverflowError:  # more than four bytes hold
+            infinite = math.copysign(math.inf, score)
+            content = _pack(int(self._clock()), nonce, self._revision, infinite, label & _NONE, bucket & _NONE)
+        return b2a_base64(content + self._tag(content), newline=False).translate(_URL_SAFE)
+
+    def _tag(self, content: bytes) -> bytes:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(content)
+        outer.update(inner.digest())
+        return outer.digest()[:_TAG_BYTES]
 
     def verify(self, text: str, lifetime: float) -> Token:
         """Read a token; TokenRefused when its signature is not ours or it is older than `lifetime` seconds."""
@@ -81,7 +97,7 @@ class Signer:
         except ValueError:
             raise TokenRefused("forged") from None
         content, tag = raw[:_CONTENT_BYTES], raw[_CONTENT_BYTES:]
-        expected = hmac.digest(self._key, content, "sha256")[:_TAG_BYTES]
+        expected = self._tag(content)
         # One spelling a token: base64 decoders overlook characters, and a second spelling would be a replay.
         if not hmac.compare_digest(tag, expected) or urlsafe_b64encode(raw) != text.encode("ascii"):
             raise TokenRefused("forged")
@@ -96,6 +112,6 @@ def _signed(value: int) -> int:
     return -1 if value == _NONE else value
 
 
-def _float32(value: float) -> float:
-    """What fits into four bytes; what is too large becomes infinite."""
-    return value if value != value or abs(value) <= 3.4e38 else float("inf") * (1 if value > 0 else -1)
+def _padded(key: bytes, pad: int) -> bytes:
+    block = hashlib.sha256(key).digest() if len(key) > _BLOCK_BYTES else key
+    return bytes(byte ^ pad for byte in block.ljust(_BLOCK_BYTES, b"\0"))
