@@ -6,11 +6,12 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from trimtab.core.platform import Platform
 
 PREFIX = "TRIMTAB_"
+Namespace = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 
 
 class Settings(BaseModel):
@@ -30,7 +31,7 @@ class Settings(BaseModel):
     """The registry behind models:/ references; empty means there is none."""
     job_secret_name: str = ""
     """A Secret in each user's namespace that gives Jobs and fetch containers their credentials."""
-    watch_namespaces: tuple[str, ...] = ()
+    watch_namespaces: tuple[Namespace, ...] = ()
     """Empty means all."""
     max_concurrent_reconciles: Annotated[int, Field(ge=1, le=100)] = 10
     """Workers per kind."""
@@ -52,6 +53,15 @@ class Settings(BaseModel):
     """The lease holder's name."""
     pod_namespace: str = "default"
     """Where the lease is."""
+
+    @model_validator(mode="after")
+    def _one_leader(self) -> Settings:
+        if not self.lease_retry_seconds < self.lease_renew_seconds < self.lease_duration_seconds:
+            raise ValueError(
+                "TRIMTAB_LEASE_RETRY_SECONDS < TRIMTAB_LEASE_RENEW_SECONDS < TRIMTAB_LEASE_DURATION_SECONDS must hold, "
+                "or two replicas could lead at once"
+            )
+        return self
 
     def platform(self) -> Platform:
         """The part that children are built from."""
@@ -77,5 +87,5 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
-        lines = (f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        lines = (": ".join([*(PREFIX + str(part).upper() for part in e["loc"][:1]), e["msg"]]) for e in error.errors())
         raise ValueError("the environment is not usable: " + "; ".join(lines)) from None

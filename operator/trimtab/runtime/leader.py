@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -99,7 +100,7 @@ class Elector:
             spec["acquireTime"] = _now()
         spec.update(
             holderIdentity=self._identity,
-            leaseDurationSeconds=max(1, round(self._timing.duration)),
+            leaseDurationSeconds=math.ceil(self._timing.duration),
             renewTime=_now(),
         )
         try:
@@ -146,7 +147,7 @@ class Elector:
             "metadata": {"name": NAME, "namespace": self._namespace},
             "spec": {
                 "holderIdentity": self._identity,
-                "leaseDurationSeconds": max(1, round(self._timing.duration)),
+                "leaseDurationSeconds": math.ceil(self._timing.duration),
                 "acquireTime": _now(),
                 "renewTime": _now(),
                 "leaseTransitions": 0,

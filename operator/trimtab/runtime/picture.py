@@ -78,6 +78,8 @@ class Picture:
                 await self.check()
             except ApiError as error:
                 log.warning("the picture could not be checked", extra={"error": str(error)})
+            except Exception:
+                log.exception("the picture could not be checked")  # and grows old, until the probe notices
 
     async def check(self) -> None:
         """One list of everything; differences are repaired, counted and enqueued."""

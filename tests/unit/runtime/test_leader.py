@@ -299,6 +299,13 @@ async def test_a_candidate_waits_for_a_server_that_is_down(server: Server, verb:
     assert a.held()
 
 
+@virtual_time
+async def test_a_lease_never_ends_before_its_holder_stops_believing(server: Server) -> None:
+    """The API knows whole seconds only."""
+    await Elector(server, "a", "trimtab", Timing(duration=1.4, renew=1.3, retry=0.5), clock).acquire()
+    assert server.objects[REF]["spec"]["leaseDurationSeconds"] == 2
+
+
 class TestRelease:
     @virtual_time
     async def test_who_does_not_lead_writes_nothing(self, server: Server) -> None:
