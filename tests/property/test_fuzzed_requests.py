@@ -1,0 +1,37 @@
+"""A short run of the fuzzer, and proof that it would notice."""
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from bench import fuzz
+from bench.mutations import RIGHT, requests
+from trimtab_serving.protocol.datatypes import Array
+
+
+def test_mutated_requests_are_answered_and_never_with_5xx() -> None:
+    told = fuzz.run(400, first=1)
+    assert sum(told.statuses.values()) >= 400
+    assert told.statuses[200] > 20
+    assert told.statuses[400] > 100
+
+
+class Careless(fuzz.Rule):
+    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        if len(inputs["age"]) == 2:
+            raise KeyError("a fault of the model")
+        return super().run(inputs, outputs)
+
+
+def test_a_fault_of_the_server_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz, "Rule", Careless)
+    with pytest.raises(AssertionError, match=r"500: .*the server failed on this request"):
+        fuzz.run(2000, first=1)
+
+
+@given(requests())
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+def test_mutations_stay_near_what_is_right(sent: object) -> None:
+    assert isinstance(sent, fuzz.Sent)
+    assert sent.path in {path for path, _, _ in RIGHT}
