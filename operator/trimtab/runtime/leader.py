@@ -105,9 +105,11 @@ class Elector:
         )
         try:
             await self._cluster.replace(LEASE, lease)
-        except ApiError as error:
-            if self._renewed is None or error.conflict:
+        except ApiError:
+            if self._renewed is None:
                 return False
+            # Even a conflict is no loss yet: a PUT whose answer got lost is repeated below us, and overtakes itself.
+            # The next look at the Lease tells.
             raise
         self._renewed = started
         return True
@@ -123,8 +125,8 @@ class Elector:
             return False
         try:
             await self._cluster.create(LEASE, self._namespace, self._fresh())
-        except ApiError as failure:
-            if self._renewed is None or failure.conflict:
+        except ApiError:
+            if self._renewed is None:
                 return False
             raise
         self._renewed = started

@@ -189,12 +189,35 @@ async def test_a_lease_that_another_took_is_not_taken_back(server: Server) -> No
 
 
 @virtual_time
+async def test_a_renewal_that_overtook_itself_is_no_loss(server: Server) -> None:
+    """HTTP clients repeat a PUT when its answer gets lost, and then it is the first that is in the way."""
+    a = candidate(server, "a")
+    leading = await lead(a)
+    conflict = ApiError(409, "Conflict", "the object has been modified")
+    server.before = failing("replace", error=conflict)
+    await asyncio.sleep(3)
+    server.before = failing()
+    await asyncio.sleep(60)
+    assert a.held()
+    assert not leading.done()
+
+
+@virtual_time
 async def test_a_renewal_that_another_overtook_is_a_loss(server: Server) -> None:
     a = candidate(server, "a")
     leading = await lead(a)
-    server.before = failing("replace", error=ApiError(409, "Conflict", "the object has been modified"))
+
+    def overtake(verb: str, _: Ref) -> None:
+        if verb == "replace":
+            server.before = failing()
+            server.edit(REF, lambda lease: lease["spec"].update(holderIdentity="b"))
+            raise ApiError(409, "Conflict", "the object has been modified")
+
+    server.before = overtake
+    began = clock()
     await leading
     assert not a.held()
+    assert clock() - began <= 2 * TIMING.retry
 
 
 @virtual_time
