@@ -14,6 +14,7 @@ from pathlib import Path
 
 from trimtab_serving import logs, worker
 from trimtab_serving.fetch import fetch
+from trimtab_serving.lifecycle import Part
 from trimtab_serving.outcome import Failure, report
 from trimtab_serving.settings import DEFAULT_PORT, MAX_WORKERS, Settings, from_environment, result_path
 from trimtab_serving.store import open_store
@@ -35,7 +36,8 @@ def serve(settings: Settings) -> int:
         run = time.time()
 
         def work(number: int, replaces: bool) -> int:
-            return guarded(lambda: worker.serve(pod, listener, number, run, replaces=replaces), settings.result_path)
+            part = Part(number, pod.workers, run, replaces)
+            return guarded(lambda: worker.serve(pod, listener, part), settings.result_path)
 
         return Supervisor(pod.workers, work).run()
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
+from typing import NamedTuple
 
 import uvicorn
 
@@ -43,19 +44,33 @@ class Phase(enum.Enum):
 _PHASES = list(Phase)
 
 
+class Part(NamedTuple):
+    """A process's place among the workers of its pod."""
+
+    number: int = 0
+    workers: int = 1
+    run: float = 0.0
+    """When the pod's processes were started: what earlier ones have left behind is told by it."""
+    replaces: bool = False
+    """Whether it takes the place of a worker that died."""
+
+
+ALONE = Part()
+
+
 class Lifecycle:
     """The state all parts of the server look at. Only the event loop's thread changes it."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, workers: int = 1, run: float = 0.0) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, part: Part = ALONE) -> None:
         self.settings = settings
         self.model: Model | None = None
         self.failure: Failure | None = None
         self.pending: Callable[[], int] = int
         """How many requests have begun and are not answered; the server puts its own figure here."""
         self._metrics = metrics
-        self._workers, self._run = workers, run
-        metrics.set(Gauge.RUN, run)
-        self.phase = Phase.LOADING
+        self.part = part
+        metrics.set(Gauge.RUN, part.run)
+        self.phase = Phase.STARTING if part.replaces else Phase.LOADING
 
     @property
     def phase(self) -> Phase:
@@ -72,12 +87,12 @@ class Lifecycle:
         """Whether new requests should be sent to this pod: any of its workers may be the one to take them."""
         if self.phase is not Phase.READY:
             return False
-        if self._workers == 1:
+        if self.part.workers == 1:
             return True
         runs, phases = self._metrics.others(Gauge.RUN), self._metrics.others(Gauge.PHASE)
         # One that replaces a dead worker does not listen until it is ready, so it is no reason to say no.
         fine = (_PHASES.index(Phase.READY), _PHASES.index(Phase.STARTING))
-        return all(runs.get(worker) == self._run and phases[worker] in fine for worker in range(self._workers))
+        return all(runs.get(worker) == self.part.run and phases[worker] in fine for worker in range(self.part.workers))
 
     def admit(self) -> None:
         """Take another request; RequestError 503 when as many wait as may."""
@@ -118,11 +133,10 @@ class Lifecycle:
 class DrainingServer(uvicorn.Server):
     """uvicorn with our end: SIGTERM begins the drain, a second signal or Ctrl-C cuts it short."""
 
-    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, metrics: Metrics, *, replaces: bool) -> None:
+    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, metrics: Metrics) -> None:
         super().__init__(config)
         self._lifecycle = lifecycle
         self._metrics = metrics
-        self._replaces = replaces
         lifecycle.pending = self.server_state.tasks.__len__
         self._stop_at: float | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -132,8 +146,7 @@ class DrainingServer(uvicorn.Server):
 
         A worker that replaces a dead one does it the other way round: the others answer, and it would not.
         """
-        if self._replaces:
-            self._lifecycle.phase = Phase.STARTING
+        if self._lifecycle.part.replaces:
             await self._lifecycle.load()
             if self._lifecycle.failure is not None:
                 self.should_exit = True

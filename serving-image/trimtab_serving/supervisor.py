@@ -26,7 +26,7 @@ _AWAITED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 _PR_SET_PDEATHSIG = 1
 YOUNG_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.5
-LAST_PAUSE_SECONDS = 30.0
+LAST_PAUSE_SECONDS = 16.0
 
 
 @dataclass
@@ -112,6 +112,11 @@ class Supervisor:
         young = time.monotonic() - worker.started < YOUNG_SECONDS
         worker.pause = min(LAST_PAUSE_SECONDS, max(FIRST_PAUSE_SECONDS, 2 * worker.pause)) if young else 0.0
         worker.due = time.monotonic() + worker.pause
+        if worker.pause >= LAST_PAUSE_SECONDS:
+            log.error("a worker dies each time it is started; the server ends", extra={"exit_code": code})
+            self._code = 1
+            self._stop(signal.SIGTERM)
+            return
         fields = {"worker": worker.number, "exit_code": code, "pause_seconds": worker.pause}
         log.warning("a worker ended and is started again", extra=fields)
 

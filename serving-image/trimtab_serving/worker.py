@@ -20,7 +20,7 @@ from trimtab_serving.counting.layout import Layout
 from trimtab_serving.counting.profile import read_profile
 from trimtab_serving.counting.recorder import Recorder
 from trimtab_serving.counting.state import State
-from trimtab_serving.lifecycle import DrainingServer, Lifecycle
+from trimtab_serving.lifecycle import ALONE, DrainingServer, Lifecycle, Part
 from trimtab_serving.metrics import Metrics
 from trimtab_serving.outcomes.feedback import FeedbackDesk
 from trimtab_serving.outcomes.ledger import Ledger
@@ -62,11 +62,11 @@ def prepare(settings: Settings) -> Pod:
     return Pod(settings, info, layout, settings.state_dir / name, workers)
 
 
-def serve(pod: Pod, listener: socket.socket, number: int = 0, run: float = 0.0, *, replaces: bool = False) -> None:
+def serve(pod: Pod, listener: socket.socket, part: Part = ALONE) -> None:
     """Serve until told to stop; Failure when the bundle cannot be loaded."""
     settings = pod.settings
-    metrics = _metrics(pod, State(Folder(pod.layout), pod.directory, number))
-    lifecycle = Lifecycle(settings, metrics, pod.workers, run)
+    metrics = _metrics(pod, State(Folder(pod.layout), pod.directory, part.number))
+    lifecycle = Lifecycle(settings, metrics, part)
     Connection.max_connections = settings.max_connections
     config = uvicorn.Config(
         Application(lifecycle, metrics),
@@ -84,10 +84,10 @@ def serve(pod: Pod, listener: socket.socket, number: int = 0, run: float = 0.0, 
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=FINISH_SECONDS,
     )
-    DrainingServer(config, lifecycle, metrics, replaces=replaces).run([listener])
+    DrainingServer(config, lifecycle, metrics).run([listener])
     if lifecycle.failure is not None:
         raise lifecycle.failure
-    log.info("stopped", extra={"worker": number})
+    log.info("stopped", extra={"worker": part.number})
 
 
 def _metrics(pod: Pod, state: State) -> Metrics:
