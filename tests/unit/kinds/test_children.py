@@ -119,10 +119,33 @@ def test_the_pod_is_told_what_to_serve() -> None:
         "TRIMTAB_BUNDLE_DIR": "/trimtab/bundle",
         "TRIMTAB_PORT": "8080",
         "TRIMTAB_DRAIN_SECONDS": "5",
+        "TRIMTAB_BATCH_MAX_SIZE": "32",
+        "TRIMTAB_BATCH_MAX_WAIT_MICROSECONDS": "0",
     }
     assert (fetch["image"], server["image"]) == (PLATFORM.server_image, PLATFORM.server_image)
     (mount,) = (m for m in server["volumeMounts"] if m["name"] == "bundle")
     assert mount["readOnly"] is True
+
+
+def test_tokens_batches_and_outcomes_are_what_the_spec_says() -> None:
+    wishes = {
+        "auth": {"tokenSecretName": "tokens"},
+        "batching": {"maxSize": 8, "maxWaitMicroseconds": 500},
+        "feedback": {"keySecretName": "signing", "userHeader": "x-user-id"},
+    }
+    spec = pod_of(built(mdep_object(**wishes))["Deployment"])["spec"]
+    (server,) = spec["containers"]
+    plain = env_of({"env": [entry for entry in server["env"] if "value" in entry]})
+    assert plain["TRIMTAB_BATCH_MAX_SIZE"] == "8"
+    assert plain["TRIMTAB_BATCH_MAX_WAIT_MICROSECONDS"] == "500"
+    assert plain["TRIMTAB_USER_HEADER"] == "x-user-id"
+    (key,) = (entry for entry in server["env"] if entry["name"] == "TRIMTAB_TOKEN_KEY")
+    assert key["valueFrom"] == {"secretKeyRef": {"name": "signing", "key": "key"}}
+    (mount,) = (m for m in server["volumeMounts"] if m["mountPath"] == plain["TRIMTAB_TOKENS_DIR"])
+    (volume,) = (v for v in spec["volumes"] if v["name"] == mount["name"])
+    assert mount["readOnly"] is True
+    assert volume["secret"]["secretName"] == "tokens"
+    assert all("tokens" not in str(container) for container in spec["initContainers"])
 
 
 def test_python_bundles_are_served_by_the_toolbox() -> None:

@@ -15,7 +15,8 @@ from trimtab.core.objects import (
     Resource,
 )
 from trimtab.core.platform import Platform
-from trimtab.kinds.modeldeployment.api import Autoscaling, Metric, ModelDeployment
+from trimtab.kinds.modeldeployment.api import ModelDeployment
+from trimtab.kinds.modeldeployment.scaling import Autoscaling, Metric
 from trimtab.kinds.modeldeployment.template import PORT, Revision, revision_labels, selector
 
 SERVICE_PORT = 80

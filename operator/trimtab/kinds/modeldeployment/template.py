@@ -23,6 +23,7 @@ from trimtab.kinds.modeldeployment.api import ModelDeployment
 
 PORT = 8080
 BUNDLE = "/trimtab/bundle"
+TOKENS = "/etc/trimtab/tokens"
 DRAIN_SECONDS = 5
 START_SECONDS = 300
 DIGEST, VERSION, RUNTIME = f"{GROUP}/digest", f"{GROUP}/version", f"{GROUP}/runtime"
@@ -92,7 +93,7 @@ def _pod(mdep: ModelDeployment, bundle: Bundle, platform: Platform) -> dict[str,
         "terminationGracePeriodSeconds": DRAIN_SECONDS + 25,
         "initContainers": [_fetch(bundle, image, platform)],
         "containers": [_server(mdep, bundle, image, platform)],
-        "volumes": [{"name": "bundle", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
+        "volumes": [{"name": "bundle", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}, *_tokens(mdep)],
     }
     given = spec.model_dump(
         by_alias=True,
@@ -135,13 +136,23 @@ def _server(mdep: ModelDeployment, bundle: Bundle, image: str, platform: Platfor
         TRIMTAB_BUNDLE_DIR=BUNDLE,
         TRIMTAB_PORT=str(PORT),
         TRIMTAB_DRAIN_SECONDS=str(DRAIN_SECONDS),
+        TRIMTAB_BATCH_MAX_SIZE=str(mdep.spec.batching.max_size),
+        TRIMTAB_BATCH_MAX_WAIT_MICROSECONDS=str(mdep.spec.batching.max_wait_microseconds),
+        TRIMTAB_USER_HEADER=mdep.spec.feedback.user_header,
+        TRIMTAB_TOKENS_DIR=TOKENS if mdep.spec.auth.token_secret_name else "",
     )
+    mounts: list[dict[str, Any]] = [
+        {"name": "bundle", "mountPath": "/trimtab", "readOnly": True},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+    ]
+    if mdep.spec.auth.token_secret_name:
+        mounts.append({"name": "tokens", "mountPath": TOKENS, "readOnly": True})
     return {
         "name": "server",
         "image": image,
         "imagePullPolicy": platform.pull_policy,
         "command": ["python", "-m", "trimtab_serving"],
-        "env": own + [item.dump() for item in mdep.spec.env],
+        "env": own + _key(mdep) + [item.dump() for item in mdep.spec.env],
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "resources": mdep.spec.resources.dump(),
         "securityContext": CONTAINER_SECURITY,
@@ -149,11 +160,25 @@ def _server(mdep: ModelDeployment, bundle: Bundle, image: str, platform: Platfor
         "readinessProbe": _probe("/v2/health/ready", period=2, failures=2),
         "livenessProbe": _probe("/v2/health/live", period=10, failures=3),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [
-            {"name": "bundle", "mountPath": "/trimtab", "readOnly": True},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
-        ],
+        "volumeMounts": mounts,
     }
+
+
+def _tokens(mdep: ModelDeployment) -> list[dict[str, Any]]:
+    """The bearer tokens as a volume, so that a change reaches the pods without a restart.
+
+    Optional, because a missing Secret would hold the pod in ContainerCreating without a word in its status; the server
+    finds the folder empty and says which Secret to make.
+    """
+    secret = mdep.spec.auth.token_secret_name
+    return [{"name": "tokens", "secret": {"secretName": secret, "optional": True}}] if secret else []
+
+
+def _key(mdep: ModelDeployment) -> list[dict[str, Any]]:
+    """The key of the prediction tokens; the kubelet names the Secret if it is missing."""
+    secret = mdep.spec.feedback.key_secret_name
+    source = {"secretKeyRef": {"name": secret, "key": "key"}}
+    return [{"name": "TRIMTAB_TOKEN_KEY", "valueFrom": source}] if secret else []
 
 
 def _probe(path: str, period: int, failures: int) -> dict[str, Any]:
