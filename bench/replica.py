@@ -15,7 +15,6 @@ from pathlib import Path
 from hack import ROOT
 from tests.processes import free_port
 
-TICKS = os.sysconf("SC_CLK_TCK")
 SAMPLE = re.compile(r"^([a-z_]+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 
 
@@ -54,16 +53,10 @@ class Replica:
             raise RuntimeError(f"the operator ended with exit code {code} after SIGTERM; its log tells why")
         return time.monotonic() - started
 
-    def cpu_seconds(self) -> float:
-        """Processor time used so far, in user and kernel mode."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
-
-    def memory(self) -> tuple[float, float]:
-        """Resident memory in MiB: the most it ever was, and what it is now."""
-        text = Path(f"/proc/{self._process.pid}/status").read_text()
-        found = dict(re.findall(r"^(VmHWM|VmRSS):\s+(\d+) kB", text, re.MULTILINE))
-        return int(found["VmHWM"]) / 1024, int(found["VmRSS"]) / 1024
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
 
     def metrics(self, name: str, **labels: str) -> float:
         """The sum of a metric over all series that carry these labels; 0 while there is nothing to scrape."""

@@ -48,5 +48,8 @@ def render(objects: int, growth: Growth, again: Restart) -> str:
     table += [f"| {' | '.join(row)} |" for row in rows]
     counted = sorted(audit.tally(growth.requests).items(), key=lambda item: -item[1])
     behind = [f"  {count:7} {what}" for what, count in counted]
+    spent = [f"  {seconds:7.1f} s {name}" for name, seconds in growth.rig.items()]
+    spent.append(f"  {growth.others:7.1f} s all other processes of the machine")
     note = NOTE.format(limits=" ".join(LIMITS), objects=objects, namespaces=NAMESPACES)
-    return "\n".join([*table, "", note, "", "Requests of the first run, by verb, resource and answer:", *behind])
+    parts = [*table, "", note, "", "Requests of the first run, by verb, resource and answer:", *behind]
+    return "\n".join([*parts, "", "Processor time beside the operator in the first run:", *spent])

@@ -16,7 +16,7 @@ from typing import Any
 
 import aiohttp
 
-from bench import audit
+from bench import audit, machine
 from tests.controlplane import ControlPlane
 from trimtab.core.objects import API_VERSION
 from trimtab.kinds.mlmodel.api import MLModel
@@ -27,6 +27,7 @@ MODEL = "credit-risk"
 SOURCE = "https://models.example.org/credit-risk.onnx"
 DIGEST = "sha256:" + "5e" * 32
 CLIENTS = 16
+PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
 LIMITS = ("--kube-api-qps=2000", "--kube-api-burst=4000")
 
 
@@ -90,6 +91,11 @@ class Rig:
         async with self._session() as session:
             found = await self._list(session, f"/apis/{API_VERSION}/modeldeployments", "")
         return sum(_is_ready(item) for item in found["items"])
+
+    def processor_seconds(self) -> dict[str, float]:
+        """Processor time each program of the rig has used so far, this bench among them."""
+        used = {name: machine.processor_seconds(self.plane.processes.pid(name)) for name in PROGRAMS}
+        return {**used, "this bench": time.process_time()}
 
     def _session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(self.plane.url, connector=aiohttp.TCPConnector(ssl=self.plane.tls(), limit=0))

@@ -12,10 +12,11 @@ import argparse
 import asyncio
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import audit, report
+from bench import audit, machine, report
 from bench.replica import Replica
 from bench.rig import NAMESPACES, Rig
 from trimtab.core.metadata import SELECTOR
@@ -40,6 +41,8 @@ class Growth:
     passes: float
     peak: float
     resting: float
+    rig: Mapping[str, float]
+    others: float
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class Restart:
 async def grow(rig: Rig, replica: Replica, objects: int) -> Growth:
     """Create all objects and wait until each is Ready and nothing was written for a while."""
     await asyncio.to_thread(replica.wait, lambda: replica.quiet(NAMESPACES), 60, 0.2, "the models are judged")
-    cpu, passes = replica.cpu_seconds(), replica.metrics("controller_runtime_reconcile_total")
+    passes = replica.metrics("controller_runtime_reconcile_total")
+    cpu, rig_cpu, all_cpu = machine.processor_seconds(replica.pid), rig.processor_seconds(), machine.busy_seconds()
     started, created = await rig.load(objects)
     children = objects * KINDS_OF_CHILDREN
 
@@ -72,19 +76,24 @@ async def grow(rig: Rig, replica: Replica, objects: int) -> Growth:
         if time.time() - started > PATIENCE_SECONDS:
             raise RuntimeError(f"only {await rig.ready()} of {objects} are Ready after {PATIENCE_SECONDS:.0f} s")
         await asyncio.sleep(1)
+    cpu = machine.processor_seconds(replica.pid) - cpu
+    spent = {name: now - rig_cpu[name] for name, now in rig.processor_seconds().items()}
+    others = machine.busy_seconds() - all_cpu - cpu - sum(spent.values())
     await verify(rig, objects)
     requests = rig.audit.since(started)
-    peak, resting = replica.memory()
+    peak, resting = machine.memory(replica.pid)
     return Growth(
         created=created - started,
         children=max(r.at for r in requests if r.child and r.code == 201) - started,
         settled=max(r.at for r in audit.writes(requests)) - started,
         requests=requests,
         changed=replica.metrics("trimtab_children_applied_total", changed="true"),
-        cpu=replica.cpu_seconds() - cpu,
+        cpu=cpu,
         passes=replica.metrics("controller_runtime_reconcile_total") - passes,
         peak=peak,
         resting=resting,
+        rig=spent,
+        others=others,
     )
 
 
@@ -102,19 +111,19 @@ async def verify(rig: Rig, objects: int) -> None:
 def restart(rig: Rig, replica: Replica, objects: int, stop: float) -> Restart:
     """Wait until a new process has looked at everything; then see that it stays silent."""
     replica.wait(lambda: replica.quiet(objects + NAMESPACES), 300, 0.2, "each object was looked at again")
-    quiet, cpu = time.time() - replica.started, replica.cpu_seconds()
+    quiet, cpu = time.time() - replica.started, machine.processor_seconds(replica.pid)
     calm = _calm(replica)
     time.sleep(SILENT_SECONDS)
-    peak, resting = replica.memory()
+    peak, resting = machine.memory(replica.pid)
     return Restart(stop, quiet, calm, cpu, rig.audit.since(replica.started), peak, resting)
 
 
 def _calm(replica: Replica) -> float:
     """Seconds from the start until the process uses less than a tenth of a core."""
     while True:
-        at, before = time.time(), replica.cpu_seconds()
+        at, before = time.time(), machine.processor_seconds(replica.pid)
         time.sleep(1)
-        if replica.cpu_seconds() - before < 0.1:
+        if machine.processor_seconds(replica.pid) - before < 0.1:
             return at - replica.started
 
 

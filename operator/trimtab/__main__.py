@@ -7,6 +7,7 @@ appear after it begins. Followers watch too, so that taking over needs no second
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -37,6 +38,7 @@ from trimtab.runtime.store import Store
 log = logging.getLogger("trimtab")
 DRAIN_SECONDS = 15.0
 LOST_LEADERSHIP = 3
+COLLECT_AFTER = (10_000, 20, 50)
 
 
 class Operator:
@@ -172,6 +174,10 @@ async def _lead(
 async def _configuration() -> Configuration:
     """The cluster we run in, or the one KUBECONFIG names."""
     configuration = Configuration()
+    # Otherwise each request would look for a proxy and a netrc file anew, in threads.
+    configuration.client_session_kwargs = {"trust_env": False}
+    # Otherwise each request would look for a proxy and a netrc file anew, in threads.
+    configuration.client_session_kwargs = {"trust_env": False}
     if os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
         config.load_incluster_config(configuration)
     else:
@@ -193,6 +199,9 @@ def main() -> None:
     except ValueError as error:
         print(error, file=sys.stderr)  # noqa: T201 - there is no logging before there are settings
         sys.exit(2)
+    # What is loaded stays. The rest is short-lived but for the store's texts, which the collector need not look at.
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
     logs.configure(chosen.log_level, chosen.log_format)
     sys.exit(uvloop.run(_main(chosen)))
 

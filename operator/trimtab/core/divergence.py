@@ -59,8 +59,10 @@ def needs_apply(desired: Object, observed: Object | None) -> bool:
 
 def contains(observed: Any, desired: Any, field: str = "", parent: str = "") -> bool:
     """True when every value of `desired` stands in `observed`; quantities compare as numbers."""
+    if observed == desired:
+        return True
     if field in ATOMIC:
-        return bool(observed == desired)
+        return False
     if isinstance(desired, Mapping):
         inner = field if field in QUANTITY_FIELDS else None
         return isinstance(observed, Mapping) and all(
@@ -69,7 +71,7 @@ def contains(observed: Any, desired: Any, field: str = "", parent: str = "") -> 
     if isinstance(desired, list):
         keys = LIST_KEYS.get(f"{parent}.{field}") or LIST_KEYS.get(field, ())
         return isinstance(observed, list) and _contains_list(observed, desired, keys, field)
-    return bool(observed == desired) or (field in QUANTITY_FIELDS and _same_quantity(observed, desired))
+    return field in QUANTITY_FIELDS and _same_quantity(observed, desired)
 
 
 def _contains_list(observed: Sequence[Any], desired: Sequence[Any], keys: Sequence[str], field: str) -> bool:

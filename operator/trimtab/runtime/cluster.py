@@ -20,7 +20,7 @@ from trimtab.core.objects import Object, Resource
 from trimtab.runtime.metrics import Metrics
 
 TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
-PAGE = 500
+PAGE = 100  # what a page becomes in memory, the process keeps for ever
 APPLY = "application/apply-patch+yaml"
 UNREADABLE = "failed to create typed patch object"
 

@@ -16,9 +16,19 @@ from kubernetes.aio.client import Configuration
 
 from trimtab.core.metadata import SELECTOR
 from trimtab.core.objects import GROUP, Object, Ref, Resource
+from trimtab.runtime.cluster import PAGE
 
 FIRST_BACKOFF, LAST_BACKOFF = 0.5, 8.0
 Absorb = Callable[[Object, bool], Iterable[Ref]]
+
+
+class NoDiff(kopf.MultiDiffBaseStorage):
+    """kopf compares each event with what it handled last, for handlers that are told of differences. There are none
+    here, and the deep copies that takes would be most of the work an event makes."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """What is compared: nothing."""
+        return kopf.BodyEssence()
 
 
 class Backoffs:
@@ -37,9 +47,12 @@ def settings(resources: Sequence[Resource]) -> kopf.OperatorSettings:
     chosen.posting.enabled = False
     chosen.peering.standalone = True
     chosen.scanning.disabled = True
+    chosen.persistence.diffbase_storage = NoDiff([])
+    chosen.persistence.progress_storage = kopf.MultiProgressStorage([])
+    chosen.watching.chunk_size = PAGE
     chosen.networking.error_backoffs = Backoffs()
-    # An object's worker lives this long after its last event: long enough to keep order, short enough to free memory.
-    chosen.queueing.idle_timeout = 0.5
+    # An object's worker lives this long after its last event, and keeps that event so long. Order is the store's care.
+    chosen.queueing.idle_timeout = 0.1
     for resource in resources:
         if resource.group != GROUP:
             chosen.watching.label_selectors[resource.group, resource.version, resource.plural] = SELECTOR

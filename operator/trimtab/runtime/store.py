@@ -4,13 +4,17 @@ Watch events may come late, twice, out of order, or (after `410 Gone`) never. So
 its resourceVersion is newer, what is gone comes back only by news that is younger than its end, and `retain` drops what
 a fresh list no longer holds. Comparing resourceVersions as integers is allowed since KEP-5504 and true of every
 etcd-backed API server before it.
+
+Objects rest as JSON text and are read anew for each pass. As dicts they would take four times the memory, the garbage
+collector would walk through all of them again and again, and whoever reads could change what is remembered.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import json
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence, Set
-from typing import Any
+from typing import Any, NamedTuple
 
 from trimtab.core import metadata
 from trimtab.core.objects import API_VERSION, POD, Object, Ref, controller_of
@@ -19,6 +23,9 @@ NOISE = ("managedFields", "selfLink", "generateName")
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 POD_STATUS = ("phase", "conditions", "initContainerStatuses", "containerStatuses")
 
+ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+PodKey = tuple[str, str, str]
 References = Callable[[Object], Sequence[Ref]]
 
 
@@ -38,61 +45,80 @@ def slim(obj: Object) -> Object:
     return {"apiVersion": "v1", "kind": POD.kind, "metadata": meta, "status": status}
 
 
+class Links(NamedTuple):
+    """What an object has to do with others: all that must be known of it without reading its text."""
+
+    owner: str
+    pod_keys: tuple[PodKey, ...]
+    targets: tuple[Ref, ...]
+    concerned: frozenset[Ref]
+
+
+class Held(NamedTuple):
+    """An object at rest."""
+
+    version: int
+    links: Links
+    text: str
+
+    def read(self) -> Object:
+        """The object, for the caller to keep."""
+        obj: Object = json.loads(self.text)
+        return obj
+
+
 class Store:
     """Objects by address. Every change returns the addresses of the resources that should look again."""
 
     def __init__(self, references: Mapping[str, References]) -> None:
         self._references = references
-        self._objects: dict[Ref, Object] = {}
+        self._held: dict[Ref, Held] = {}
         self._children: defaultdict[str, set[Ref]] = defaultdict(set)
-        self._pods: defaultdict[tuple[str, str, str], set[Ref]] = defaultdict(set)
+        self._pods: defaultdict[PodKey, set[Ref]] = defaultdict(set)
         self._referrers: defaultdict[Ref, set[Ref]] = defaultdict(set)
         self._gone: dict[Ref, int] = {}
         self._listed: dict[tuple[str, str | None], int] = {}
 
     def get(self, ref: Ref) -> Object | None:
         """One object, or None."""
-        return self._objects.get(ref)
+        held = self._held.get(ref)
+        return held.read() if held is not None else None
 
     def children(self, uid: str, kind: str | None = None) -> Sequence[Object]:
         """The objects whose controller has that uid, by name."""
         refs = (ref for ref in self._children.get(uid, ()) if kind in (None, ref.kind))
-        return [self._objects[ref] for ref in sorted(refs)]
+        return [self._held[ref].read() for ref in sorted(refs)]
 
     def pods(self, label: str, namespace: str, value: str) -> Sequence[Object]:
         """The pods with that label, by name."""
-        return [self._objects[ref] for ref in sorted(self._pods.get((label, namespace, value), ()))]
+        return [self._held[ref].read() for ref in sorted(self._pods.get((label, namespace, value), ()))]
 
     def refs(self, kind: str) -> list[Ref]:
         """The addresses of all objects of a kind."""
-        return [ref for ref in self._objects if ref.kind == kind]
+        return [ref for ref in self._held if ref.kind == kind]
 
     def count(self) -> dict[str, int]:
         """How many objects of each kind are held."""
-        counts: defaultdict[str, int] = defaultdict(int)
-        for ref in self._objects:
-            counts[ref.kind] += 1
-        return dict(counts)
+        return dict(Counter(ref.kind for ref in self._held))
 
-    def absorb(self, obj: Object, *, gone: bool = False) -> set[Ref]:
+    def absorb(self, obj: Object, *, gone: bool = False) -> Set[Ref]:
         """Take in one event or response; the resources that should look again."""
         ref = Ref(obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
-        held, version = self._objects.get(ref), version_of(obj)
-        known = version_of(held) if held is not None else self._gone.get(ref, -1)
+        held, version = self._held.get(ref), version_of(obj)
+        known = held.version if held is not None else self._gone.get(ref, -1)
         # A response to a write may come after the event of a deletion that followed it; events may come twice.
         if version < known or (version == known and (held is None or not gone)):
-            return set()
-        concerned = self._concerned(ref, held) if held is not None else set()
-        self._forget(ref, held)
+            return frozenset()
+        links = self._links(ref, obj)
+        concerned = self._forget(ref) | links.concerned
         if gone:
             self._gone[ref] = version
         else:
             self._gone.pop(ref, None)
-            obj = slim(obj)
-            self._remember(ref, obj)
-        return concerned | self._concerned(ref, obj)
+            self._remember(ref, Held(version, links, ENCODE(slim(obj))))
+        return concerned | self._referrers.get(ref, frozenset())
 
-    def retain(self, kind: str, namespace: str | None, present: Set[Ref], version: int) -> set[Ref]:
+    def retain(self, kind: str, namespace: str | None, present: Set[Ref], version: int) -> Set[Ref]:
         """Forget what a complete list no longer held; whoever should look again.
 
         What is newer than the list was created while the list was under way, and stays.
@@ -100,8 +126,10 @@ class Store:
         concerned: set[Ref] = set()
         for ref in self.refs(kind):
             elsewhere = namespace is not None and ref.namespace != namespace
-            if ref not in present and not elsewhere and version_of(self._objects[ref]) <= version:
-                concerned |= self.absorb(self._objects[ref], gone=True)
+            last = self._held[ref].version
+            if ref not in present and not elsewhere and last <= version:
+                concerned |= self._forget(ref) | self._referrers.get(ref, frozenset())
+                self._gone[ref] = last
         self._bury(kind, namespace, version)
         return concerned
 
@@ -113,49 +141,47 @@ class Store:
             if ref.kind == kind and namespace in (None, ref.namespace) and ended <= before:
                 del self._gone[ref]
 
-    def _remember(self, ref: Ref, obj: Object) -> None:
-        self._objects[ref] = obj
-        owner = controller_of(obj)
-        if owner is not None:
-            self._children[owner["uid"]].add(ref)
-        for key in _pod_keys(ref, obj):
+    def _remember(self, ref: Ref, held: Held) -> None:
+        self._held[ref] = held
+        if held.links.owner:
+            self._children[held.links.owner].add(ref)
+        for key in held.links.pod_keys:
             self._pods[key].add(ref)
-        for target in self._targets(ref, obj):
+        for target in held.links.targets:
             self._referrers[target].add(ref)
 
-    def _forget(self, ref: Ref, held: Object | None) -> None:
+    def _forget(self, ref: Ref) -> Set[Ref]:
+        """Let go of an object, if it is held; whom that concerns."""
+        held = self._held.pop(ref, None)
         if held is None:
-            return
-        del self._objects[ref]
-        owner = controller_of(held)
-        if owner is not None:
-            _discard(self._children, owner["uid"], ref)
-        for key in _pod_keys(ref, held):
+            return frozenset()
+        if held.links.owner:
+            _discard(self._children, held.links.owner, ref)
+        for key in held.links.pod_keys:
             _discard(self._pods, key, ref)
-        for target in self._targets(ref, held):
+        for target in held.links.targets:
             _discard(self._referrers, target, ref)
+        return held.links.concerned
 
-    def _targets(self, ref: Ref, obj: Object) -> Sequence[Ref]:
-        return self._references[ref.kind](obj) if ref.kind in self._references else ()
-
-    def _concerned(self, ref: Ref, obj: Object) -> set[Ref]:
-        """The resource itself, its owner, whoever refers to it, and for pods the resource they work for."""
-        found = set(self._referrers.get(ref, ()))
-        if ref.kind in self._references:
-            found.add(ref)
+    def _links(self, ref: Ref, obj: Object) -> Links:
+        """Owner, labels and references; a change concerns the resource itself, its owner, and for pods the resource
+        they work for."""
+        concerned = {ref} if ref.kind in self._references else set()
         owner = controller_of(obj)
         # Owners of kinds nobody here knows are a newer operator's.
         if owner is not None and owner.get("apiVersion") == API_VERSION and owner["kind"] in self._references:
-            found.add(Ref(owner["kind"], ref.namespace, owner["name"]))
-        found |= {Ref(metadata.POD_OWNERS[label], space, name) for label, space, name in _pod_keys(ref, obj)}
-        return found
+            concerned.add(Ref(owner["kind"], ref.namespace, owner["name"]))
+        pod_keys = _pod_keys(ref, obj)
+        concerned |= {Ref(metadata.POD_OWNERS[label], space, name) for label, space, name in pod_keys}
+        targets = self._references[ref.kind](obj) if ref.kind in self._references else ()
+        return Links(owner["uid"] if owner else "", pod_keys, tuple(targets), frozenset(concerned))
 
 
-def _pod_keys(ref: Ref, obj: Object) -> list[tuple[str, str, str]]:
+def _pod_keys(ref: Ref, obj: Object) -> tuple[PodKey, ...]:
     if ref.kind != POD.kind:
-        return []
+        return ()
     labels = obj["metadata"].get("labels", {})
-    return [(label, ref.namespace, labels[label]) for label in metadata.POD_OWNERS if label in labels]
+    return tuple((label, ref.namespace, labels[label]) for label in metadata.POD_OWNERS if label in labels)
 
 
 def _discard(index: defaultdict[Any, set[Ref]], key: Any, ref: Ref) -> None:

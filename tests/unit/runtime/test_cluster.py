@@ -15,7 +15,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from tests.processes import free_port
 from trimtab.core.objects import DEPLOYMENT, JOB, POD, SERVICE, Object, Resource
 from trimtab.runtime import cluster as module
-from trimtab.runtime.cluster import ApiError, Cluster, NotLeader, path
+from trimtab.runtime.cluster import PAGE, ApiError, Cluster, NotLeader, path
 from trimtab.runtime.metrics import Metrics
 
 MDEP = Resource("trimtab.dev/v1alpha1", "ModelDeployment", "modeldeployments")
@@ -151,7 +151,7 @@ class TestLists:
         found = [page["items"] async for page in cluster.pages(SERVICE, None, "a=b,c")]
         assert found == [[0], [1], [2]]
         assert {at for _, at, _, _ in server.requests} == {"/api/v1/services"}
-        first = {"limit": "500", "labelSelector": "a=b,c"}
+        first = {"limit": str(PAGE), "labelSelector": "a=b,c"}
         assert [query for _, _, query, _ in server.requests] == [
             first,
             {**first, "continue": "1"},
