@@ -12,6 +12,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -158,6 +159,8 @@ def _serve(pipe: Connection, info: BundleInfo, directory: Path) -> None:
     # The server decides when this process ends; the signals of a terminal or a pod are meant for the server.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    # Code that came with the model must leave no compiled files beside it: the bundle's digest is that of all files.
+    sys.dont_write_bytecode = True
     try:
         from trimtab_serving.runtimes.python import PythonRuntime
 
