@@ -105,13 +105,16 @@ class Cluster:
         return await self._write("PATCH", where, query, body, APPLY)
 
     async def delete(self, resource: Resource, obj: Object) -> None:
-        """Delete exactly this object, not a namesake; its dependents follow in the background."""
+        """Delete exactly this object, if it is still there; its dependents follow in the background.
+
+        ApiError 409 if it is a namesake that is there, or somebody was faster: news of it is on its way.
+        """
         meta = obj["metadata"]
         body = {"propagationPolicy": "Background", "preconditions": {"uid": meta["uid"]}}
         try:
             await self._write("DELETE", path(resource, meta["namespace"], meta["name"]), {}, body)
         except ApiError as error:
-            if error.code not in (404, 409):
+            if error.code != 404:
                 raise
 
     async def create(self, resource: Resource, namespace: str, obj: Object) -> Object:

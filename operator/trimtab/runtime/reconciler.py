@@ -154,7 +154,7 @@ class Reconciler:
             try:
                 await self._shell.cluster.delete(resource, child)
             except ApiError as error:
-                if error.transient:
+                if error.transient or error.conflict:
                     raise
                 failure = failure or _refused("DeleteFailed", child, error)
         return failure
