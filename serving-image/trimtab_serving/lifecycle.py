@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import uvicorn
 
@@ -130,11 +130,24 @@ class Lifecycle:
         return self.settings.drain_seconds if was_ready else 0.0
 
 
+class Beside(Protocol):
+    """A server of another protocol in the same process, which lives as long as the one for HTTP."""
+
+    async def start(self) -> None:
+        """Listen; Failure when that cannot be."""
+
+    async def stop(self, seconds: float) -> None:
+        """Take nothing new, and give what has begun so many seconds."""
+
+
 class DrainingServer(uvicorn.Server):
     """uvicorn with our end: SIGTERM begins the drain, a second signal or Ctrl-C cuts it short."""
 
-    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, metrics: Metrics) -> None:
+    def __init__(
+        self, config: uvicorn.Config, lifecycle: Lifecycle, metrics: Metrics, beside: Beside | None = None
+    ) -> None:
         super().__init__(config)
+        self._beside = beside
         self._lifecycle = lifecycle
         self._metrics = metrics
         lifecycle.pending = self.server_state.tasks.__len__
@@ -151,10 +164,26 @@ class DrainingServer(uvicorn.Server):
             if self._lifecycle.failure is not None:
                 self.should_exit = True
                 return
-            await super().startup(sockets)  # type: ignore[arg-type]
+            await self._listen(sockets)
             return
-        await super().startup(sockets)  # type: ignore[arg-type]
+        await self._listen(sockets)
         self._loading = asyncio.create_task(self._lifecycle.load())
+
+    async def _listen(self, sockets: object) -> None:
+        await super().startup(sockets)  # type: ignore[arg-type]
+        if self._beside is None:
+            return
+        try:
+            await self._beside.start()
+        except Failure as failure:
+            self._lifecycle.failure = failure
+
+    async def shutdown(self, sockets: object = None) -> None:
+        """Finish what has begun, in both protocols at once."""
+        ends = [super().shutdown(sockets)]  # type: ignore[arg-type]
+        if self._beside is not None:
+            ends.append(self._beside.stop(self.config.timeout_graceful_shutdown or 0))
+        await asyncio.gather(*ends)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Runs between two byte codes of the main thread: it only notes what on_tick will act on."""

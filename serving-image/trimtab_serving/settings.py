@@ -44,6 +44,8 @@ class Settings:
     batch_max_size: int = 32
     batch_max_wait: float = 0.0
     """Seconds."""
+    grpc_port: int = 0
+    """0: no gRPC."""
 
     @property
     def revision(self) -> str:
@@ -81,6 +83,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         max_connections=_whole(environ, "TRIMTAB_MAX_CONNECTIONS", 8192, 1, 1 << 20),
         timeout_seconds=_whole(environ, "TRIMTAB_TIMEOUT_SECONDS", 60, 1, 3600),
         batch_max_size=_whole(environ, "TRIMTAB_BATCH_MAX_SIZE", 32, 1, 4096),
+        grpc_port=_whole(environ, "TRIMTAB_GRPC_PORT", 0, 0, 65535),
         batch_max_wait=_whole(environ, "TRIMTAB_BATCH_MAX_WAIT_MICROSECONDS", 0, 0, 1_000_000) / 1e6,
     )
 

@@ -20,8 +20,9 @@ from trimtab_serving.counting.layout import Layout
 from trimtab_serving.counting.profile import read_profile
 from trimtab_serving.counting.recorder import Recorder
 from trimtab_serving.counting.state import State
-from trimtab_serving.lifecycle import ALONE, DrainingServer, Lifecycle, Part
+from trimtab_serving.lifecycle import ALONE, Beside, DrainingServer, Lifecycle, Part
 from trimtab_serving.metrics import Metrics
+from trimtab_serving.outcome import Failure, Reason
 from trimtab_serving.outcomes.feedback import FeedbackDesk
 from trimtab_serving.outcomes.ledger import Ledger
 from trimtab_serving.outcomes.tally import Tally
@@ -84,10 +85,24 @@ def serve(pod: Pod, listener: socket.socket, part: Part = ALONE) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=FINISH_SECONDS,
     )
-    DrainingServer(config, lifecycle, metrics).run([listener])
+    DrainingServer(config, lifecycle, metrics, _beside(lifecycle, metrics)).run([listener])
     if lifecycle.failure is not None:
         raise lifecycle.failure
     log.info("stopped", extra={"worker": part.number})
+
+
+def _beside(lifecycle: Lifecycle, metrics: Metrics) -> Beside | None:
+    port = lifecycle.settings.grpc_port
+    if not port:
+        return None
+    try:
+        from trimtab_serving.rpc.server import RpcServer
+    except ImportError as error:
+        message = (
+            f"TRIMTAB_GRPC_PORT is {port}, but this image has no gRPC ({error}); use the toolbox image, or unset it"
+        )
+        raise Failure(Reason.SETTINGS_INVALID, message) from error
+    return RpcServer(lifecycle, metrics, port)
 
 
 def _metrics(pod: Pod, state: State) -> Metrics:
