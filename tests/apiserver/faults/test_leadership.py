@@ -40,9 +40,9 @@ class Pair:
     async def start(self) -> None:
         """Start the one that will lead, then the other."""
         self._proxy.before.append(self._see)
-        self.leader = self._nest.start(self._proxy, self.namespace, name="leader")
+        self.leader = self._nest.start(self._proxy, self.namespace, caller=self._nest.caller("leader"))
         await self.leader.said('"leading"')
-        self.follower = self._nest.start(self._proxy, self.namespace, name="follower")
+        self.follower = self._nest.start(self._proxy, self.namespace, caller=self._nest.caller("follower"))
         await until(self._follows, 30, "the follower looks at the lease")
 
     async def taken_over(self, since: float) -> float:
