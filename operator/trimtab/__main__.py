@@ -79,8 +79,17 @@ class Operator:
         """Create all tasks now; the one returned ends when leadership is lost."""
         for controller in self.controllers.values():
             controller.start()
-        self._resync = asyncio.create_task(self.picture.watch_over(self.settings.resync_seconds))
-        return asyncio.create_task(self._lead())
+        self._leading = asyncio.create_task(self._lead())
+        self._others = asyncio.create_task(self.picture.watch_over(self.settings.resync_seconds))
+        return self._leading
+
+    async def end(self, grace: float) -> None:
+        """Let passes under way finish within the grace (seconds), renewing the lease until then; then let go of it."""
+        await asyncio.gather(*(controller.stop(grace) for controller in self.controllers.values()))
+        for task in (self._leading, self._others):
+            task.cancel()
+        await asyncio.wait({self._leading, self._others})
+        await self.elector.release()
 
     async def _lead(self) -> None:
         await self.elector.acquire()
@@ -128,21 +137,37 @@ async def run(chosen: settings.Settings, configuration: Configuration, stop: asy
         stopped = asyncio.create_task(stop.wait())
         if not await _warm(operator, stopped):
             return 0
-        end = asyncio.create_task(_lead(operator, operator.start(), stopped, stop))
-        try:
-            await handlers.watch(
-                watched(),
-                chosen.watch_namespaces,
-                operator.picture.absorb,
-                lambda: handlers.connection(configuration),
-                stop,
-            )
-        finally:
-            # Whatever ended the watches, even an error: the lease is let go, so that nobody has to wait for it.
-            stop.set()
-            code = await end
+        leading = operator.start()
+        # A task, and begun after all others: at its end kopf cancels as "hung" whatever tasks are younger than itself.
+        watching = asyncio.create_task(_watch(chosen, configuration, operator, stop))
+        await asyncio.wait({stopped, leading, watching}, return_when=asyncio.FIRST_COMPLETED)
+        code = await _finish(operator, leading, watching, stop)
         log.info("stopped", extra={"code": code})
         return code
+
+
+async def _watch(
+    chosen: settings.Settings, configuration: Configuration, operator: Operator, stop: asyncio.Event
+) -> None:
+    absorb, namespaces = operator.picture.absorb, chosen.watch_namespaces
+    await handlers.watch(watched(), namespaces, absorb, lambda: handlers.connection(configuration), stop)
+
+
+async def _finish(
+    operator: Operator, leading: asyncio.Task[None], watching: asyncio.Task[None], stop: asyncio.Event
+) -> int:
+    """Let go of everything in order, whatever ended the work; the exit code."""
+    lost = leading.done()
+    if lost and (error := leading.exception()):
+        log.error("cannot go on", exc_info=error)
+    stop.set()
+    await operator.end(0 if lost else DRAIN_SECONDS)
+    # Left alone kopf would wait 5 s for every connection of a scraper, which it takes for tasks of its own.
+    watching.cancel()
+    await asyncio.wait({watching})
+    if not watching.cancelled():
+        watching.result()
+    return LOST_LEADERSHIP if lost else 0
 
 
 async def _warm(operator: Operator, stopped: asyncio.Task[bool]) -> bool:
@@ -155,27 +180,9 @@ async def _warm(operator: Operator, stopped: asyncio.Task[bool]) -> bool:
     return not stopped.done()
 
 
-async def _lead(
-    operator: Operator, working: asyncio.Task[None], stopped: asyncio.Task[bool], stop: asyncio.Event
-) -> int:
-    """Work while the lease is held and nobody says stop; then let go of everything in order."""
-    await asyncio.wait({stopped, working}, return_when=asyncio.FIRST_COMPLETED)
-    lost = working.done()
-    if lost and (error := working.exception()):
-        log.error("cannot go on", exc_info=error)
-    working.cancel()
-    stop.set()
-    for controller in operator.controllers.values():
-        await controller.stop(0 if lost else DRAIN_SECONDS)
-    await operator.elector.release()
-    return LOST_LEADERSHIP if lost else 0
-
-
 async def _configuration() -> Configuration:
     """The cluster we run in, or the one KUBECONFIG names."""
     configuration = Configuration()
-    # Otherwise each request would look for a proxy and a netrc file anew, in threads.
-    configuration.client_session_kwargs = {"trust_env": False}
     # Otherwise each request would look for a proxy and a netrc file anew, in threads.
     configuration.client_session_kwargs = {"trust_env": False}
     if os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
