@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from trimtab_serving import compression
 from trimtab_serving.protocol.errors import RequestError
@@ -51,7 +53,7 @@ class Request:
         return found
 
 
-class Response(NamedTuple):
+class Response(msgspec.Struct, frozen=True):
     """An answer. Its length is added when it is sent."""
 
     status: int

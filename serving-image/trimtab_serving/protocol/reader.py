@@ -37,19 +37,20 @@ class InputReader:
     def read(self, tensor: RequestTensor, where: str) -> Array:
         """The tensor's JSON as an array of the model's type and a shape the model takes."""
         datatype, shape = self.check(tensor.datatype, tensor.shape, where)
+        where += ".data"
         raw = bytes(tensor.data)
         if not raw:
-            raise RequestError(f"{where}.data is missing")
+            raise RequestError(f"{where} is missing")
         depth = _depth(raw)
         if depth > 1 and depth != len(tensor.shape):
-            raise RequestError(f"{where}.data is nested {depth} deep; it must be flat or nested like its shape")
-        values = self._decode(raw, datatype, max(depth, 1), f"{where}.data")
+            raise RequestError(f"{where} is nested {depth} deep; it must be flat or nested like its shape")
+        values = self._decode(raw, datatype, max(depth, 1), where)
         if depth <= 1 and len(values) != math.prod(shape):
-            raise RequestError(f"{where}.data has {len(values)} values; shape {shape} needs {math.prod(shape)}")
-        array = self._array(values, datatype, f"{where}.data")
+            raise RequestError(f"{where} has {len(values)} values; shape {shape} needs {math.prod(shape)}")
+        array = self._array(values, datatype, where)
         if depth > 1 and list(array.shape) != tensor.shape:
-            raise RequestError(f"{where}.data is nested as {_dimensions(values)}; its shape says {tensor.shape}")
-        return self._whole_or_refused(array.reshape(shape), f"{where}.data") if self._whole else array.reshape(shape)
+            raise RequestError(f"{where} is nested as {_dimensions(values)}; its shape says {tensor.shape}")
+        return self._whole_or_refused(array.reshape(shape), where) if self._whole else array.reshape(shape)
 
     def read_raw(self, name: str, shape: list[int], raw: bytes | memoryview, where: str) -> Array:
         """Bytes of the datatype `name` as an array; NaN counts as missing, infinity is refused."""

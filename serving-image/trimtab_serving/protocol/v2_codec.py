@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 from msgspec import UNSET
 
 from trimtab_serving.protocol import binary, finite
@@ -26,7 +27,7 @@ from trimtab_serving.protocol.v2 import (
 )
 
 
-class Call(NamedTuple):
+class Call(msgspec.Struct, frozen=True):
     """A request that is understood: what to compute, and what the answer must repeat.
 
     `binary` has one truth an output; empty means that none is binary. `id` is the client's, not ours.
@@ -52,6 +53,9 @@ class V2Codec:
         self._name = name
         self._version = version
         self._signature = signature
+        readers = list(signature.inputs.values())
+        # Most models take one tensor and most requests bring it: no need to look for it among many.
+        self._only = readers[0] if len(readers) == 1 else None
 
     def decode(self, body: bytes, json_length: int | None = None) -> Call:
         """The call that `body` asks for; RequestError names the field at fault."""
@@ -64,14 +68,16 @@ class V2Codec:
             request, tail = decode_request(body[:json_length]), body[json_length:]
         outputs = self._signature.selected(request.outputs)
         tensors = request.inputs
-        if json_length is None:
+        if json_length is not None:
+            arrays = self._with_tail(tensors, tail)
+        elif self._only is not None and len(tensors) == 1 and tensors[0].name == self._only.name:
+            arrays = {self._only.name: self._only.read(tensors[0], "inputs[0]")}
+        else:
 
             def read(reader: InputReader, index: int) -> Array:
                 return reader.read(tensors[index], f"inputs[{index}]")
 
             arrays = self._signature.arrays(tensors, read)
-        else:
-            arrays = self._with_tail(tensors, tail)
         return Call(arrays, outputs, request.id, _binary_outputs(request, len(outputs.names)))
 
     def _with_tail(self, tensors: Sequence[RequestTensor], tail: bytes) -> dict[str, Array]:
