@@ -11,6 +11,7 @@ from tests.controlplane import ControlPlane
 from tests.faultproxy import FaultProxy
 from tests.kube import Kube
 from tests.operators import Nest
+from tests.quiet import Quiet, settled
 
 log = logging.getLogger(__name__)
 FASTER = ("--kube-api-qps=2000", "--kube-api-burst=4000")
@@ -36,6 +37,13 @@ def hatchery(cluster: ControlPlane) -> Iterator[Nest]:
     """The one place that operators are forked from."""
     with Nest(cluster.folder) as nest:
         yield nest
+
+
+@pytest.fixture(scope="session")
+def quiet(cluster: ControlPlane, hatchery: Nest) -> Iterator[Quiet]:
+    """A namespace where nothing is left to do; its minute of silence passes while other tests wait."""
+    with settled(cluster, hatchery) as namespace:
+        yield namespace
 
 
 @pytest.fixture

@@ -76,6 +76,7 @@ async def pair(nest: Nest, proxy: FaultProxy, kube: Kube, namespace: str) -> Pai
     return made
 
 
+@pytest.mark.usefixtures("quiet")
 async def test_follower_takes_over_from_a_dead_and_from_a_sleeping_leader(
     nest: Nest, proxy: FaultProxy, kube: Kube
 ) -> None:
