@@ -148,6 +148,16 @@ def test_tokens_batches_and_outcomes_are_what_the_spec_says() -> None:
     assert all("tokens" not in str(container) for container in spec["initContainers"])
 
 
+def test_grpc_opens_a_port_everywhere_and_takes_the_image_that_speaks_it() -> None:
+    items = built(mdep_object(grpc={"enabled": True}))
+    (server,) = pod_of(items["Deployment"])["spec"]["containers"]
+    assert env_of(server)["TRIMTAB_GRPC_PORT"] == "8081"
+    assert server["image"] == PLATFORM.toolbox_image
+    assert {p["name"]: p["containerPort"] for p in server["ports"]} == {"http": 8080, "grpc": 8081}
+    (rule,) = items["NetworkPolicy"]["spec"]["ingress"]
+    assert [p["port"] for p in rule["ports"]] == [8080, 8081]
+
+
 def test_python_bundles_are_served_by_the_toolbox() -> None:
     spec = pod_of(built(mdep_object(), runtime="python")["Deployment"])["spec"]
     assert {c["image"] for c in spec["initContainers"] + spec["containers"]} == {PLATFORM.toolbox_image}

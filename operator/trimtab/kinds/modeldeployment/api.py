@@ -25,7 +25,7 @@ from trimtab.core.objects import Object
 from trimtab.core.podspec import Environment, Resources, Toleration
 from trimtab.core.schema import AGE, READY, Column, Definition, Names
 from trimtab.kinds.modeldeployment.scaling import Autoscaling
-from trimtab.kinds.modeldeployment.serving import Auth, Batching, Feedback
+from trimtab.kinds.modeldeployment.serving import Auth, Batching, Feedback, Grpc
 
 REVISION_ROWS = 4
 
@@ -81,6 +81,8 @@ class Spec(ApiModel):
     """Who may ask for predictions."""
     batching: Batching = Batching()
     """How requests that arrive together are answered together."""
+    grpc: Grpc = Grpc()
+    """Whether gRPC is spoken, too."""
     feedback: Feedback = Feedback()
     """How outcomes that come later are counted for the predictions they belong to."""
     node_selector: Labels | None = None

@@ -17,7 +17,7 @@ from trimtab.core.objects import (
 from trimtab.core.platform import Platform
 from trimtab.kinds.modeldeployment.api import ModelDeployment
 from trimtab.kinds.modeldeployment.scaling import Autoscaling, Metric
-from trimtab.kinds.modeldeployment.template import PORT, Revision, revision_labels, selector
+from trimtab.kinds.modeldeployment.template import Revision, ports, revision_labels, selector
 
 SERVICE_PORT = 80
 DNS_PORT = 53
@@ -50,7 +50,7 @@ def headless(mdep: ModelDeployment, revision: str) -> Object:
     spec = {
         "clusterIP": "None",
         "selector": selector(mdep.metadata["name"], revision),
-        "ports": [{"name": "http", "port": PORT, "targetPort": "http", "protocol": "TCP"}],
+        "ports": [_port(name, number) for name, number in ports(mdep).items()],
     }
     return _child(mdep, SERVICE, revision_name(mdep, revision), revision, spec=spec)
 
@@ -61,7 +61,7 @@ def front(mdep: ModelDeployment, revision: str) -> Object:
     spec = {
         "type": "ClusterIP",
         "selector": selector(name, revision),
-        "ports": [{"name": "http", "port": SERVICE_PORT, "targetPort": "http", "protocol": "TCP"}],
+        "ports": [_port(name, number) for name, number in {**ports(mdep), "http": SERVICE_PORT}.items()],
     }
     return _child(mdep, SERVICE, name, None, spec=spec)
 
@@ -107,10 +107,14 @@ def network_policy(mdep: ModelDeployment, platform: Platform) -> Object:
     spec = {
         "podSelector": {"matchLabels": {metadata.DEPLOYMENT: mdep.metadata["name"]}},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{"ports": [{"port": PORT, "protocol": "TCP"}]}],
+        "ingress": [{"ports": [{"port": number, "protocol": "TCP"} for number in ports(mdep).values()]}],
         "egress": out,
     }
     return _child(mdep, NETWORK_POLICY, mdep.metadata["name"], None, spec=spec)
+
+
+def _port(name: str, number: int) -> dict[str, Any]:
+    return {"name": name, "port": number, "targetPort": name, "protocol": "TCP"}
 
 
 def _child(mdep: ModelDeployment, resource: Resource, name: str, revision: str | None, **body: Any) -> Object:

@@ -43,3 +43,11 @@ class Feedback(ApiModel):
         ),
     ] = ""
     """The request header that identifies a user; outcomes are counted by bucket of users, never by user."""
+
+
+class Grpc(ApiModel):
+    """The Open Inference Protocol over gRPC, beside HTTP."""
+
+    enabled: bool = False
+    """Whether to listen for gRPC on port 8081. The pods then run the toolbox image, which is larger: for small tensors
+    HTTP is the faster of the two, and the slim image does not carry gRPC."""

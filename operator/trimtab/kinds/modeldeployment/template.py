@@ -22,6 +22,7 @@ from trimtab.core.platform import (
 from trimtab.kinds.modeldeployment.api import ModelDeployment
 
 PORT = 8080
+GRPC_PORT = 8081
 BUNDLE = "/trimtab/bundle"
 TOKENS = "/etc/trimtab/tokens"
 DRAIN_SECONDS = 5
@@ -73,6 +74,11 @@ def revision(mdep: ModelDeployment, bundle: Bundle, platform: Platform) -> Revis
     return Revision(digest, bundle, {"metadata": {"labels": labels, "annotations": notes}, "spec": spec})
 
 
+def ports(mdep: ModelDeployment) -> dict[str, int]:
+    """The ports the model server listens on, by name."""
+    return {"http": PORT, "grpc": GRPC_PORT} if mdep.spec.grpc.enabled else {"http": PORT}
+
+
 def selector(name: str, revision_name: str) -> dict[str, str]:
     """The labels that select one revision's pods; immutable in a Deployment, so nothing else belongs here."""
     return {metadata.DEPLOYMENT: name, metadata.REVISION: revision_name}
@@ -85,7 +91,8 @@ def revision_labels(name: str, revision_name: str) -> dict[str, str]:
 
 def _pod(mdep: ModelDeployment, bundle: Bundle, platform: Platform) -> dict[str, Any]:
     spec = mdep.spec
-    image = platform.server_image if bundle.runtime == "onnx" else platform.toolbox_image
+    slim = bundle.runtime == "onnx" and not spec.grpc.enabled
+    image = platform.server_image if slim else platform.toolbox_image
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -135,6 +142,7 @@ def _server(mdep: ModelDeployment, bundle: Bundle, image: str, platform: Platfor
         TRIMTAB_DIGEST=bundle.digest,
         TRIMTAB_BUNDLE_DIR=BUNDLE,
         TRIMTAB_PORT=str(PORT),
+        TRIMTAB_GRPC_PORT=str(GRPC_PORT) if mdep.spec.grpc.enabled else "",
         TRIMTAB_DRAIN_SECONDS=str(DRAIN_SECONDS),
         TRIMTAB_BATCH_MAX_SIZE=str(mdep.spec.batching.max_size),
         TRIMTAB_BATCH_MAX_WAIT_MICROSECONDS=str(mdep.spec.batching.max_wait_microseconds),
@@ -153,7 +161,7 @@ def _server(mdep: ModelDeployment, bundle: Bundle, image: str, platform: Platfor
         "imagePullPolicy": platform.pull_policy,
         "command": ["python", "-m", "trimtab_serving"],
         "env": own + _key(mdep) + [item.dump() for item in mdep.spec.env],
-        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports(mdep).items()],
         "resources": mdep.spec.resources.dump(),
         "securityContext": CONTAINER_SECURITY,
         "startupProbe": _probe("/v2/health/ready", period=1, failures=START_SECONDS),
