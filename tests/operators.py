@@ -115,12 +115,16 @@ class Nest:
         self._zygote.kill()
         self._zygote.communicate()
 
+    def caller(self, name: str = "operator") -> str:
+        """A name that no operator has had yet."""
+        return f"{name}-{next(self._numbers)}"
+
     def start(
         self,
         proxy: FaultProxy,
         namespace: str,
         *,
-        name: str = "operator",
+        caller: str = "",
         user: str = "",
         settings: Mapping[str, str] | None = None,
     ) -> Operator:
@@ -128,7 +132,7 @@ class Nest:
 
         `user` is who the API server takes it for; the administrator when not given.
         """
-        caller = f"{name}-{next(self._numbers)}"
+        caller = caller or self.caller()
         environment = {
             "KUBECONFIG": str(proxy.kubeconfig(caller, user)),
             "POD_NAME": caller,
