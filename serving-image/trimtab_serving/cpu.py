@@ -9,10 +9,9 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def cores(root: Path = CGROUPS) -> int:
-    """Whole cores of the CPU limit, at least 1; without a limit, the cores this process may run on."""
-    available = len(os.sched_getaffinity(0))
+    """Whole cores of the CPU limit, at least 1. Without a limit 1: a big node must not multiply a pod's memory."""
     quota = _version_two(root / "cpu.max") or _version_one(root / "cpu")
-    return available if quota is None else max(1, min(available, int(quota)))
+    return 1 if quota is None else max(1, min(len(os.sched_getaffinity(0)), int(quota)))
 
 
 def _version_two(path: Path) -> float | None:

@@ -6,6 +6,7 @@ revision is a label of every series: two revisions of one model are compared wit
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +27,8 @@ from trimtab_serving.counting.layout import CODES, LATENCIES, LATENCY_EDGES, Lay
 from trimtab_serving.counting.recorder import Headers, Recorder
 from trimtab_serving.counting.state import State
 from trimtab_serving.outcomes.feedback import FeedbackDesk
+
+log = logging.getLogger("trimtab.metrics")
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _MODEL = ("model", "revision")
@@ -71,7 +74,12 @@ class Metrics(Collector):
         self, status: int, seconds: float, headers: Mapping[bytes, bytes], refused: str | None = None
     ) -> Headers:
         """Count one inference request, before its answer leaves; returns headers for the answer."""
-        return self._recorder.answered(status, seconds, headers, refused)
+        try:
+            return self._recorder.answered(status, seconds, headers, refused)
+        except Exception:
+            # A prediction is worth more than its count.
+            log.exception("a request was answered and not counted")
+            return ()
 
     def set(self, gauge: Gauge, value: float) -> None:
         """Set one of this worker's gauges."""

@@ -19,6 +19,7 @@ from trimtab_serving.counting.fold import Folder
 from trimtab_serving.counting.layout import Layout
 from trimtab_serving.counting.profile import read_profile
 from trimtab_serving.counting.recorder import Recorder
+from trimtab_serving.counting.rows import check_features
 from trimtab_serving.counting.state import State
 from trimtab_serving.lifecycle import ALONE, Beside, DrainingServer, Lifecycle, Part
 from trimtab_serving.metrics import Metrics
@@ -58,6 +59,11 @@ def prepare(settings: Settings) -> Pod:
     info = read_info(settings.bundle_dir)
     profile = read_profile(settings.bundle_dir, info.profile) if settings.counting else None
     layout = Layout(info, profile)
+    try:
+        check_features(layout.features, info)
+    except ValueError as error:
+        message = f"profile.json in {settings.bundle_dir} is of another model: {error}; import the model again"
+        raise Failure(Reason.BUNDLE_INVALID, message) from error
     name = f"{settings.revision}-{layout.fingerprint}-{settings.port}"
     workers = settings.workers if info.runtime == "onnx" else 1
     return Pod(settings, info, layout, settings.state_dir / name, workers)

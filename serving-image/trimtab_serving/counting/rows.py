@@ -43,7 +43,7 @@ class RowReader:
         self._width = layout.width
         self._matrix = _plain_matrix(layout, info)
         self._places: dict[Sequence[str], tuple[int | None, int | None]] = {}
-        self._rank_one = {tensor.name for tensor in info.outputs if len(tensor.shape) == 1}
+        self._ranks = {tensor.name: len(tensor.shape) for tensor in info.outputs}
 
     def fill(self, values: Block, seen: Seen) -> None:
         """Write the features of a request of one row into the `values` (1, features) of its slot."""
@@ -110,8 +110,8 @@ class RowReader:
         return self._classes.get(value.decode() if isinstance(value, bytes) else value, -1)
 
     def _find(self, names: Sequence[str]) -> tuple[int | None, int | None]:
-        chances = names.index(PROBABILITIES) if PROBABILITIES in names else None
-        answers = [index for index, name in enumerate(names) if name in self._rank_one and index != chances]
+        chances = names.index(PROBABILITIES) if PROBABILITIES in names and self._ranks[PROBABILITIES] == 2 else None
+        answers = [index for index, name in enumerate(names) if self._ranks.get(name) == 1]
         place = self._places[names] = (answers[0] if answers else None, chances)
         return place
 
@@ -161,6 +161,18 @@ class _Coder:
             return self._codes[value]
         known = self._rest is None or rest_hash(value) in self._rest
         return self._other if known else self._unseen
+
+
+def check_features(features: Sequence[Feature], info: BundleInfo) -> None:
+    """ValueError when a feature of the profile is not in the model's inputs."""
+    shapes = {tensor.name: tensor.shape for tensor in info.inputs}
+    for feature in features:
+        shape = shapes.get(feature.input)
+        if shape is None:
+            raise ValueError(f"feature {feature.name!r} is of input {feature.input!r}, which the model does not have")
+        width = shape[1] if len(shape) == 2 else 1
+        if len(shape) > 2 or (feature.column is None and width != 1) or not 0 <= (feature.column or 0) < width:
+            raise ValueError(f"feature {feature.name!r}: input {feature.input!r} has no column {feature.column}")
 
 
 def _number(value: Any) -> float:

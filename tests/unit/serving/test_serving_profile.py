@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from trimtab_serving.bundle import BundleInfo, Tensor
 from trimtab_serving.counting.profile import (
     Boolean,
     Category,
@@ -20,6 +21,7 @@ from trimtab_serving.counting.profile import (
     read_profile,
     rest_hash,
 )
+from trimtab_serving.counting.rows import check_features
 from trimtab_serving.outcome import Failure
 
 AGE = Numeric("age", "x", (18.0, 40.0), (0, 5, 4), (1,), (1, 1), 10, 1, 35.0, 9.0, column=0, importance=0.7)
@@ -78,3 +80,23 @@ def test_contradictions_are_named(change: dict[str, Any], message: str) -> None:
     content = encode(msgspec.structs.replace(PROFILE, **change))
     with pytest.raises(ValueError, match=message):
         decode(content)
+
+
+@pytest.mark.parametrize(
+    ("feature", "message"),
+    [
+        (AGE, None),
+        (msgspec.structs.replace(AGE, column=2), "feature 'age': input 'x' has no column 2"),
+        (msgspec.structs.replace(AGE, column=None), "feature 'age': input 'x' has no column None"),
+        (msgspec.structs.replace(AGE, input="y"), "feature 'age' is of input 'y', which the model does not have"),
+        (OWN, None),
+    ],
+)
+def test_a_profile_of_another_model_is_found_out(feature: Any, message: str | None) -> None:
+    inputs = (Tensor("x", "FP32", (-1, 2)), Tensor("own", "BOOL", (-1, 1)))
+    info = BundleInfo("ONNX", "onnx", "onnx", inputs, (Tensor("y", "FP32", (-1,)),))
+    if message is None:
+        check_features([feature], info)
+    else:
+        with pytest.raises(ValueError, match=message):
+            check_features([feature], info)
