@@ -246,8 +246,11 @@ def test_without_a_cluster_flags_do(onnx: Trained, tmp_path: Path) -> None:
         del given[variable]
     store = onnx.store.removeprefix("file://")
     flags = ("--store", store, "--digest", onnx.digest, "--name", "mine", "--port", given["TRIMTAB_PORT"])
+    flags = (*flags, "--workers", "2")
     with serving(given, *flags) as server:
         assert server.call("/v2/models/mine/infer", request_of(onnx.rows[:1]))[0] == 200
+        counts = server.call("/trimtab/v1/counts")[1]
+        assert (counts["workers"], counts["requests"]["classes"]["2xx"]) == (2, 1)
         assert server.stop() == 0
 
 
