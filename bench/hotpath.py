@@ -25,6 +25,7 @@ from trimtab_serving.metrics import Metrics
 from trimtab_serving.settings import Settings
 
 NAME = "iris"
+COLUMNS = ("a", "b", "c", "d")
 HEADERS = [(b"host", b"iris:8080"), (b"user-agent", b"bench/1"), (b"accept", b"*/*")]
 
 
@@ -101,13 +102,31 @@ def cases() -> Iterator[tuple[str, str, bytes, list[tuple[bytes, bytes]]]]:
     infer = f"/v2/models/{NAME}/infer"
     yield "V2 JSON, 1 row", infer, json.dumps(matrix_request(1)).encode(), HEADERS
     yield "V2 JSON, 1,000 rows", infer, json.dumps(matrix_request(1000)).encode(), HEADERS
+    for rows in (1, 1000):
+        yield f"V2 binary both ways, {rows:,} rows", infer, *binary_request(rows)
+    columns = [{"name": name, "shape": [1], "datatype": "FP32", "data": [1.5]} for name in COLUMNS]
+    yield "V2 JSON, 1 row in columns", infer, json.dumps({"inputs": columns}).encode(), HEADERS
+    predict = f"/v1/models/{NAME}:predict"
+    yield "V1, 1 row", predict, json.dumps({"instances": [[5.1, 3.5, 1.4, 0.2]]}).encode(), HEADERS
+    by_name = {"instances": [dict.fromkeys(COLUMNS, 1.5)]}
+    yield "V1, 1 row by column", predict, json.dumps(by_name).encode(), HEADERS
+    traced = [*HEADERS, (b"x-request-id", b"r-1"), (b"accept-encoding", b"gzip")]
+    yield "V2 JSON, 1 row, request id", infer, json.dumps(matrix_request(1)).encode(), traced
+
+
+def binary_request(rows: int) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """Body and headers of a request with binary input and output."""
+    tail = np.array([5.1, 3.5, 1.4, 0.2] * rows, "<f4").tobytes()
+    tensor = {"name": "X", "shape": [rows, 4], "datatype": "FP32", "parameters": {"binary_data_size": len(tail)}}
+    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    return head + tail, [*HEADERS, (b"inference-header-content-length", str(len(head)).encode())]
 
 
 async def run() -> None:
     with tempfile.TemporaryDirectory(prefix="trimtab-bench-") as folder:
-        app = await started(Path(folder), linear_bundle(Path(folder)))
+        app = await started(Path(folder), linear_bundle(Path(folder), COLUMNS))
         for name, path, body, headers in cases():
-            print(f"{name:<28}{await microseconds(app, path, body, headers):9.1f} µs")
+            print(f"{name:<32}{await microseconds(app, path, body, headers):9.1f} µs")
 
 
 if __name__ == "__main__":
