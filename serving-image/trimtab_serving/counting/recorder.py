@@ -18,11 +18,13 @@ from trimtab_serving.counting.layout import (
     BUCKET,
     BUCKETS,
     CELL,
+    CLASS,
     HEAD,
     KIND_REQUEST,
     KIND_ROW,
     LATENCIES,
     LATENCY_EDGES,
+    SCORE,
     SECONDS,
     status_index,
 )
@@ -71,7 +73,7 @@ class Recorder:
         `refused` names the input whose values had a wrong type, when that is why the status is 400.
         """
         cell = status_index(status) * LATENCIES + bisect_left(LATENCY_EDGES, seconds)
-        seen = _seen.get() if self._rows or self._signer else None
+        seen = _seen.get() if self._rows else None
         if seen is None or status != 200:
             place = self._inputs.get(refused) if refused is not None else None
             self._write(cell, seconds, Verdict(-1, float("nan")), -1, KIND_REQUEST if place is None else -1.0 - place)
@@ -84,30 +86,26 @@ class Recorder:
 
     def _one(self, cell: int, seconds: float, seen: Seen, bucket: int) -> Headers:
         verdict = self._reader.verdict(seen)
-        if self._rows:
-            self._reader.fill(self._values[self._slab.position()], seen)
-            self._write(cell, seconds, verdict, bucket, KIND_ROW)
-        else:
-            self._write(cell, seconds, verdict, bucket, KIND_REQUEST)
+        self._reader.fill(self._values[self._slab.position()], seen)
+        self._write(cell, seconds, verdict, bucket, KIND_ROW)
         if self._signer is None:
             return ()
         return ((TOKEN_HEADER, self._signer.sign(verdict.score, verdict.label, bucket)),)
 
     def _many(self, cell: int, seconds: float, seen: Seen, bucket: int, rows: int) -> Headers:
-        if self._rows:
-            block = self._reader.block(seen, rows)
-            block[:, CELL] = -1
-            block[:, SECONDS] = 0
-            block[:, BUCKET] = bucket
-            block[0, CELL], block[0, SECONDS] = cell, seconds
-            self._slab.fold(block)
-        else:
-            self._write(cell, seconds, Verdict(-1, float("nan")), bucket, KIND_REQUEST)
+        block = self._reader.block(seen, rows)
+        block[:, CELL] = -1
+        block[:, SECONDS] = 0
+        block[:, BUCKET] = bucket
+        block[0, CELL], block[0, SECONDS] = cell, seconds
+        self._slab.append(block)
+        if self._slab.pending >= FOLD_AT and not self._fold_asked:
+            self._fold_soon()
         if self._signer is None or rows > MAX_TOKENS:
             return ()
         sign = self._signer.sign
-        tokens = [sign(verdict.score, verdict.label, bucket) for verdict in self._reader.verdicts(seen, rows)]
-        return ((TOKEN_HEADER, b",".join(tokens)),)
+        verdicts = zip(block[:, SCORE].tolist(), block[:, CLASS].tolist(), strict=True)
+        return ((TOKEN_HEADER, b",".join([sign(score, int(label), bucket) for score, label in verdicts])),)
 
     def _write(self, cell: int, seconds: float, verdict: Verdict, bucket: int, kind: float) -> None:
         slab = self._slab

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,9 +57,7 @@ class RowReader:
         """The slots of a request of many rows; their heads still lack the request's own figures."""
         block = np.empty((rows, self._width))
         block[:, KIND] = KIND_ROW
-        verdicts = self.verdicts(seen, rows)
-        block[:, CLASS] = [verdict.label for verdict in verdicts]
-        block[:, SCORE] = [verdict.score for verdict in verdicts]
+        self._verdicts(block, seen)
         if self._matrix is not None:
             block[:, HEAD:] = seen.arrays[self._matrix]
         else:
@@ -84,26 +82,22 @@ class RowReader:
                 score = given
         return Verdict(label, score)
 
-    def verdicts(self, seen: Seen, rows: int) -> list[Verdict]:
-        """What the model said of each row."""
+    def _verdicts(self, block: Block, seen: Seen) -> None:
         answer, chances = self._places.get(seen.names) or self._find(seen.names)
-        scores: list[float] = [NAN] * rows
-        labels: list[int] = [-1] * rows
+        block[:, CLASS], block[:, SCORE] = -1, NAN
         if chances is not None:
-            table = seen.results[chances].tolist()
-            binary = self._is_binary(table[0])
-            scores = [row[1] if binary else max(row) for row in table]
+            table = seen.results[chances]
+            block[:, SCORE] = table[:, 1] if self._is_binary(table[0]) else table.max(axis=1)
             if answer is None:
-                labels = [row.index(max(row)) for row in table]
+                block[:, CLASS] = table.argmax(axis=1)
         if answer is not None:
-            given = seen.results[answer].tolist()
+            given = seen.results[answer]
             if self._classes:
-                labels = [self._label(value) for value in given]
-            elif isinstance(given[0], int | float):
-                scores = given
-        return list(map(Verdict, labels, scores))
+                block[:, CLASS] = [self._label(value) for value in given.tolist()]
+            elif given.dtype.kind in "iuf":
+                block[:, SCORE] = given
 
-    def _is_binary(self, row: Sequence[float]) -> bool:
+    def _is_binary(self, row: Sized) -> bool:
         return self._kind == "positive" or (self._kind is None and len(row) == 2)
 
     def _label(self, value: Any) -> int:

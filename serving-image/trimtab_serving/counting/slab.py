@@ -83,6 +83,21 @@ class Slab:
         self.control[_CURSOR] += 1
         self.pending += 1
 
+    def append(self, block: Block) -> None:
+        """Count these slots, all of them or, if the process is killed, none."""
+        if len(block) > SLOTS // 2:
+            self.fold(block)
+            return
+        if self.pending + len(block) > SLOTS:
+            self.fold()
+        cursor = self.control[_CURSOR]
+        first = cursor % SLOTS
+        before_end = min(len(block), SLOTS - first)
+        self.ring[first : first + before_end] = block[:before_end]
+        self.ring[: len(block) - before_end] = block[before_end:]
+        self.control[_CURSOR] = cursor + len(block)
+        self.pending += len(block)
+
     def fold(self, extra: Block | None = None) -> None:
         """Move the ring's slots, and `extra` ones that never were in it, into the counts."""
         generation, cursor = self.control[_GENERATION], self.control[_CURSOR]
