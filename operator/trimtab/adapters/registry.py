@@ -2,7 +2,8 @@
 
 The client library is synchronous and brings half a data-science stack; the two calls needed here are GET requests.
 Answers are remembered for as long as the caller allows, so a burst of passes asks once. A registry that is down, slow
-or talks nonsense costs one timeout and a clear error, and never more than CONCURRENT requests at a time.
+or talks nonsense costs a timeout and a clear error, and never more than CONCURRENT requests at a time; while it is
+known to be silent, only one.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class MlflowRegistry:
         self._clock = clock
         self._headers = dict(auth or {})
         self._slots = asyncio.Semaphore(CONCURRENT)
+        self._asking = 0
+        self._silence: RegistryError | None = None
         self._turns: defaultdict[tuple[str, str | None], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._known: dict[tuple[str, str | None], tuple[float, str | RegistryError]] = {}
 
@@ -48,12 +51,25 @@ class MlflowRegistry:
         async with self._turns[key]:
             asked, answer = self._known.get(key, (float("-inf"), ""))
             if self._clock() - asked >= max_age_seconds:
-                async with self._slots:
-                    answer = await self._ask(name, alias)
+                answer = await self._asked(name, alias)
                 self._known[key] = (self._clock(), answer)
         if isinstance(answer, RegistryError):
             raise RegistryError(answer.reason, str(answer))  # a copy: one raised twice keeps the frames of both
         return answer
+
+    async def _asked(self, name: str, alias: str | None) -> str | RegistryError:
+        """Ask, unless nobody answers and another one is already finding out whether that is still so.
+
+        Otherwise each model in turn would hold a worker for a whole timeout, and models that need no registry with it.
+        """
+        async with self._slots:
+            if self._silence is not None and self._asking:
+                return self._silence
+            self._asking += 1
+            try:
+                return await self._ask(name, alias)
+            finally:
+                self._asking -= 1
 
     async def _ask(self, name: str, alias: str | None) -> str | RegistryError:
         if not self._uri:
@@ -62,12 +78,15 @@ class MlflowRegistry:
                 "this installation has no MLflow: set mlflow.enabled or mlflow.trackingUri in the chart",
             )
         try:
-            return await (self._aliased(name, alias) if alias else self._latest(name))
+            answer: str | RegistryError = await (self._aliased(name, alias) if alias else self._latest(name))
         except RegistryError as error:
-            return error
+            answer = error
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             what = str(error) or type(error).__name__
-            return RegistryError("RegistryUnreachable", f"MLflow does not answer: {what}; it is asked again")
+            self._silence = RegistryError("RegistryUnreachable", f"MLflow does not answer: {what}; it is asked again")
+            return self._silence
+        self._silence = None
+        return answer
 
     async def _aliased(self, name: str, alias: str) -> str:
         answer = await self._get("/registered-models/alias", {"name": name, "alias": alias}, f"models:/{name}@{alias}")

@@ -232,6 +232,29 @@ async def test_silence_ends_in_time(mlflow: Mlflow, monkeypatch: pytest.MonkeyPa
     assert str(error) == "MLflow does not answer: TimeoutError; it is asked again"
 
 
+async def test_one_at_a_time_asks_a_registry_that_is_known_to_be_silent(
+    mlflow: Mlflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten models cost the timeout of one, not of three rounds of four."""
+
+    async def never(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    monkeypatch.setattr(registry, "TIMEOUT", aiohttp.ClientTimeout(total=0.05))
+    mlflow.answer = never
+    asked = mlflow.registry()
+    await refusal(asked)
+    before = len(mlflow.requests)
+    answers = await asyncio.gather(*(asked.version(f"m{n}", "champion", 0) for n in range(10)), return_exceptions=True)
+    assert {getattr(answer, "reason", answer) for answer in answers} == {"RegistryUnreachable"}
+    assert len(mlflow.requests) == before + 1
+    mlflow.answer = lambda _: _json(ALIASED)
+    assert await asked.version("m3", "champion", 0) == "7"
+    versions = await asyncio.gather(*(asked.version(f"m{n}", "champion", 0) for n in range(10)))
+    assert versions == ["7"] * 10
+
+
 async def test_a_connection_that_breaks(mlflow: Mlflow) -> None:
     async def breaking(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "100"})
