@@ -11,19 +11,19 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 ALIAS = "/api/2.0/mlflow/registered-models/alias"
-SEARCH = "/api/2.0/mlflow/model-versions/search"
 
 
 class Registry:
-    """Use as a context manager. `aliases` holds the versions; `mood` is how the registry answers.
+    """Use as a context manager. `aliases` holds the versions; `moods` says how questions about a model are answered.
 
-    Moods: "well"; "silent" accepts a request and never answers; "page" is somebody else's HTML; "number" is JSON of
-    another shape; "broken" is HTTP 500; "refusing" is HTTP 403. With `down()` nobody listens any more, until `up()`.
+    Moods: "well", unless told otherwise; "silent" accepts a request and never answers; "page" is somebody else's HTML;
+    "number" is JSON of another shape; "broken" is HTTP 500; "refusing" is HTTP 403. With `down()` nobody listens any
+    more, until `up()`.
     """
 
     def __init__(self) -> None:
         self.aliases: dict[str, int] = {}
-        self.mood = "well"
+        self.moods: dict[str, str] = {}
         self.asked: list[float] = []
         self._port = 0
         self._server: ThreadingHTTPServer | None = None
@@ -72,7 +72,8 @@ class Registry:
             self._server = None
 
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
-        mood = self.mood
+        query = {key: values[0] for key, values in parse_qs(urlsplit(request.path).query).items()}
+        mood = self.moods.get(query.get("name", ""), "well")
         if mood == "silent":
             self._woken.wait(120)
             return
@@ -84,7 +85,7 @@ class Registry:
             "refusing": (403, "application/json", json.dumps({"message": "Permission denied"})),
         }[mood]
         if mood == "well":
-            status, text = self._version(request.path)
+            status, text = self._version(urlsplit(request.path).path, query)
         body = text.encode()
         request.send_response(status)
         request.send_header("Content-Type", kind)
@@ -92,10 +93,8 @@ class Registry:
         request.end_headers()
         request.wfile.write(body)
 
-    def _version(self, path: str) -> tuple[int, str]:
-        parts = urlsplit(path)
-        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-        if parts.path == ALIAS and (version := self.aliases.get(f"{query['name']}@{query['alias']}")):
+    def _version(self, path: str, query: dict[str, str]) -> tuple[int, str]:
+        if path == ALIAS and (version := self.aliases.get(f"{query['name']}@{query['alias']}")):
             return 200, json.dumps({"model_version": {"name": query["name"], "version": str(version)}})
         return 404, json.dumps(
             {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Registered model alias not found."}
