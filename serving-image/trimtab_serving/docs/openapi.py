@@ -111,7 +111,6 @@ def _model_schemas(metadata: ModelMetadata, signature: Signature) -> dict[str, S
     kinds = sorted({reader.datatype.name for reader in readers})
     lacking = {reader.datatype.name for reader in readers if reader.takes_missing}
     outputs = [*signature.outputs, *signature.aliases]
-    tensor = {"type": "object", "required": ["name", "shape", "datatype"], "properties": _NAMED}
     wanted = {"name": {"enum": outputs}, "parameters": {"$ref": "#/components/schemas/Parameters"}}
     return {
         "InferRequest": {
@@ -127,17 +126,22 @@ def _model_schemas(metadata: ModelMetadata, signature: Signature) -> dict[str, S
                 },
             },
         },
-        "InferResponse": {
-            "type": "object",
-            "required": ["model_name", "outputs"],
-            "properties": {
-                "model_name": {"const": metadata.name},
-                "model_version": {"type": "string"},
-                "id": {"type": "string"},
-                "outputs": {"type": "array", "items": tensor},
-            },
-        },
+        "InferResponse": _answer(metadata),
         **{f"{kind}Data": _data(kind, kind in lacking) for kind in kinds},
+    }
+
+
+def _answer(metadata: ModelMetadata) -> Schema:
+    tensor = {"type": "object", "required": ["name", "shape", "datatype"], "properties": _NAMED}
+    return {
+        "type": "object",
+        "required": ["model_name", "outputs"],
+        "properties": {
+            "model_name": {"const": metadata.name},
+            "model_version": {"type": "string"},
+            "id": {"type": "string"},
+            "outputs": {"type": "array", "items": tensor},
+        },
     }
 
 

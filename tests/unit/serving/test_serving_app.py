@@ -245,6 +245,13 @@ async def test_before_the_model_is_loaded() -> None:
     got = await server.infer(1, 2)
     assert (got.status, got.headers["retry-after"]) == (503, "1")
     assert got.json == {"error": "model 'adder' is still loading; try again"}
+    index = await server.call("POST", "/v2/repository/index")
+    assert index.json == [{"name": "adder", "version": "7", "state": "UNAVAILABLE", "reason": "loading"}]
+    assert (await server.call("POST", "/v2/repository/index", b'{"ready": true}')).json == []
+    assert (await server.call("GET", "/v1/models/adder")).status == 503
+    for method, path in (("GET", "/openapi.json"), ("GET", "/docs"), ("POST", "/v1/models/adder:predict")):
+        got = await server.call(method, path, b"{}")
+        assert (got.status, got.json) == (503, {"error": "model 'adder' is still loading; try again"})
     server.load()
     assert (await server.infer(1, 2)).status == 200
 
@@ -306,7 +313,10 @@ async def test_the_access_log_is_off_unless_wanted(caplog: pytest.LogCaptureFixt
     caplog.set_level("INFO")
     await Server().infer(1, 2)
     assert caplog.records == []
-    await Server(access_log=True).call("POST", INFER, body(1, 2), headers={"x-request-id": "r-2"})
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    headers = {"x-request-id": "r-2", "traceparent": trace}
+    await Server(access_log=True).call("POST", INFER, body(1, 2), headers=headers)
+    assert caplog.records[0].__dict__["traceparent"] == trace
     record = caplog.records[0]
     assert (record.name, record.__dict__["status"], record.__dict__["request_id"]) == (
         "trimtab.access",
