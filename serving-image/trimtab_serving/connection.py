@@ -95,6 +95,10 @@ class Connection(HttpToolsProtocol):
             # We are the slow ones: while earlier requests are being answered, nothing is read.
             self._await_more()
             return
+        if not self._in_message:
+            # A pool or a load balancer opened it in advance. An answer to nothing could be taken for the next one's.
+            self.transport.close()
+            return
         told = f"the request was not complete after {self.receive_seconds:g} s; send it again"
         self._hang_up(HTTPStatus.REQUEST_TIMEOUT, told)
 

@@ -72,19 +72,24 @@ def refused(answer: bytes, status: int, message: str) -> None:
 @pytest.mark.parametrize(
     "pieces",
     [
-        (),
         (HEAD,),
         (HEAD + b"content-length: 10\r\n\r\n", b"12345"),
         (HEAD + b"transfer-encoding: chunked\r\n\r\n", b"2\r\nab\r\n"),
         (HEAD + b"content-length: 2\r\n\r\nabPOST /ec",),
     ],
-    ids=["silent", "half a head", "half a body", "endless chunks", "half a second request"],
+    ids=["half a head", "half a body", "endless chunks", "half a second request"],
 )
 async def test_what_does_not_come_is_not_waited_for(port: int, pieces: tuple[bytes, ...]) -> None:
     start = asyncio.get_running_loop().time()
     answer = await talk(port, *pieces)
     assert 0.25 < asyncio.get_running_loop().time() - start < 3
     refused(answer[answer.rfind(b"HTTP/1.1") :], 408, "the request was not complete after 0.3 s; send it again")
+
+
+async def test_a_silent_connection_is_closed_without_a_word(port: int) -> None:
+    start = asyncio.get_running_loop().time()
+    assert await talk(port) == b""
+    assert 0.25 < asyncio.get_running_loop().time() - start < 3
 
 
 async def test_dribbling_does_not_buy_time(port: int) -> None:
