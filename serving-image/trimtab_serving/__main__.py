@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from trimtab_serving import logs, worker
+from trimtab_serving.auth import require_tokens
 from trimtab_serving.fetch import fetch
 from trimtab_serving.lifecycle import Part
 from trimtab_serving.outcome import Failure, report
@@ -27,6 +28,7 @@ MAX_FILES = 65536
 
 def serve(settings: Settings) -> int:
     """Serve until told to stop; Failure when the bundle cannot be loaded, else the exit code."""
+    require_tokens(settings.tokens_dir)
     pod = worker.prepare(settings)
     _allow_files()
     with listen(settings.port) as listener:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from trimtab_serving.outcome import Failure, Reason
 from trimtab_serving.protocol.errors import RequestError
 
 log = logging.getLogger("trimtab.auth")
@@ -21,6 +22,15 @@ RELOAD_SECONDS = 2.0
 MAX_TOKEN_BYTES = 4096
 _CHALLENGE = ((b"www-authenticate", b'Bearer realm="trimtab"'),)
 _SCHEME = b"bearer "
+
+
+def require_tokens(directory: Path | None) -> None:
+    """Failure SettingsInvalid when tokens are asked for and there is none: a pod that lets nobody in must not look well."""
+    if directory is not None and not _read(directory):
+        message = (
+            f"TRIMTAB_TOKENS_DIR {directory} holds no token: create the Secret that is mounted there, one entry each"
+        )
+        raise Failure(Reason.SETTINGS_INVALID, message)
 
 
 class Door:
@@ -50,14 +60,18 @@ class Door:
 
     def _reload(self, directory: Path) -> None:
         self._read_at = self._clock()
-        try:
-            # Secrets are mounted as links beside a hidden directory of the real files.
-            files = [path for path in sorted(directory.iterdir()) if not path.name.startswith(".") and path.is_file()]
-            contents = [path.read_bytes()[:MAX_TOKEN_BYTES].strip() for path in files]
-        except OSError as error:
-            log.error("the tokens cannot be read; nobody is let in", extra={"why": str(error)})
-            contents = []
-        self._tokens = tuple(content for content in contents if content)
+        self._tokens = _read(directory)
         if len(self._tokens) != self._told:
             self._told = len(self._tokens)
             log.info("tokens read", extra={"tokens": self._told})
+
+
+def _read(directory: Path) -> tuple[bytes, ...]:
+    try:
+        # Secrets are mounted as links beside a hidden directory of the real files.
+        files = [path for path in sorted(directory.iterdir()) if not path.name.startswith(".") and path.is_file()]
+        contents = [path.read_bytes()[:MAX_TOKEN_BYTES].strip() for path in files]
+    except OSError as error:
+        log.error("the tokens cannot be read; nobody is let in", extra={"why": str(error)})
+        return ()
+    return tuple(content for content in contents if content)

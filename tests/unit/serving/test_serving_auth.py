@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from trimtab_serving.auth import RELOAD_SECONDS, Door
+from trimtab_serving.auth import RELOAD_SECONDS, Door, require_tokens
+from trimtab_serving.outcome import Failure, Reason
 from trimtab_serving.protocol.errors import RequestError
 
 
@@ -89,3 +90,13 @@ def test_no_token_lets_nobody_in(tmp_path: Path, content: str | None) -> None:
     for directory in (tmp_path, tmp_path / "gone"):
         for header in (b"Bearer ", b"Bearer x"):
             assert status(Door(directory), header) == 403
+
+
+def test_a_server_that_would_let_nobody_in_does_not_start(tmp_path: Path) -> None:
+    require_tokens(None)
+    for directory in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(Failure, match="holds no token: create the Secret") as refused:
+            require_tokens(directory)
+        assert refused.value.reason is Reason.SETTINGS_INVALID
+    (tmp_path / "one").write_text("a token\n")
+    require_tokens(tmp_path)
