@@ -25,7 +25,7 @@ _SCHEME = b"bearer "
 
 
 def require_tokens(directory: Path | None) -> None:
-    """Failure SettingsInvalid when tokens are asked for and there is none: a pod that lets nobody in must not look well."""
+    """Failure SettingsInvalid when tokens are asked for and there is none: what lets nobody in must not look well."""
     if directory is not None and not _read(directory):
         message = (
             f"TRIMTAB_TOKENS_DIR {directory} holds no token: create the Secret that is mounted there, one entry each"
