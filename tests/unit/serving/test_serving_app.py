@@ -49,7 +49,9 @@ class Adder:
         if first == -3:
             self.waiting.set()
             assert self.gate.wait(10)
-        results = {"sum": inputs["x"].sum(axis=1), "word": np.array([b"a", "\u00e9"][: len(inputs["x"])], object)}
+        with np.errstate(over="ignore"):
+            total = inputs["x"].sum(axis=1)
+        results = {"sum": total, "word": np.array([b"a", "\u00e9"][: len(inputs["x"])], object)}
         return [results[name] for name in outputs]
 
 
