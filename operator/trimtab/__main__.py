@@ -37,7 +37,9 @@ from trimtab.runtime.store import Store
 
 log = logging.getLogger("trimtab")
 DRAIN_SECONDS = 15.0
+WATCHES_END_SECONDS = 5.0
 LOST_LEADERSHIP = 3
+STUCK = 4
 COLLECT_AFTER = (10_000, 20, 50)
 
 
@@ -164,7 +166,10 @@ async def _finish(
     await operator.end(0 if lost else DRAIN_SECONDS)
     # Left alone kopf would wait 5 s for every connection of a scraper, which it takes for tasks of its own.
     watching.cancel()
-    await asyncio.wait({watching})
+    await asyncio.wait({watching}, timeout=WATCHES_END_SECONDS)
+    if not watching.done():
+        log.error("the watches do not end; the process ends without them")
+        return STUCK
     if not watching.cancelled():
         watching.result()
     return LOST_LEADERSHIP if lost else 0
@@ -196,11 +201,17 @@ async def _main(chosen: settings.Settings) -> int:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    return await run(chosen, await _configuration(), stop)
+    code = await run(chosen, await _configuration(), stop)
+    if code == STUCK:
+        # When one of kopf's watches fails for good (its definition was deleted), the others take their cancellation for
+        # a pause and go on. All else is let go by now, and nobody but the kubelet can help.
+        os._exit(code)
+    return code
 
 
 def main() -> None:
-    """The process: exit code 0 after an orderly stop, 2 for unusable settings, 3 when leadership was lost."""
+    """The process: exit code 0 after an orderly stop, 2 for unusable settings, 3 when leadership was lost,
+    4 when watches did not end."""
     try:
         chosen = settings.load()
     except ValueError as error:
