@@ -15,12 +15,15 @@ from trimtab_toolbox.convert import Conversion
 from trimtab_toolbox.describe import Described
 
 
-def copy_model(files: Mapping[str, Path], directory: Path) -> None:
+def copy_model(files: Mapping[str, Path | bytes], directory: Path) -> None:
     """Copy what the Python runtime needs into the bundle's `model/` folder."""
     for name, source in files.items():
         target = directory / PYTHON_MODEL / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+        if isinstance(source, bytes):
+            target.write_bytes(source)
+        else:
+            shutil.copyfile(source, target)
 
 
 def write_description(

@@ -1,9 +1,9 @@
-"""From scikit-learn to ONNX, kept only when it is proven to answer the same.
+"""From scikit-learn, XGBoost and LightGBM to ONNX, kept only when it is proven to answer the same.
 
 There is no single right way to convert. FP32 is the fastest; FP64 is needed where numbers are large; where a
 scaler feeds trees, scikit-learn itself computes the one in FP64 and the other in FP32, and so must the graph. So
 the ways are tried one after the other, the one most like scikit-learn first, and the first that agrees on the
-whole sample is taken. If none does, the model is served by scikit-learn itself, and the bundle says why.
+whole sample is taken. If none does, the model is served by its own library, and the bundle says why.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 
 from trimtab_serving.bundle import Datatype, Parity, Tensor
-from trimtab_toolbox.converters import repair_converters
+from trimtab_serving.runtimes.boosters import LightgbmBooster
+from trimtab_toolbox.boosters import bare_graph, is_bare
+from trimtab_toolbox.converters import complete_converters
 from trimtab_toolbox.evidence import has_trees_behind_steps, last_step, selects_by_name
 from trimtab_toolbox.graph import (
     canonical_bytes,
@@ -27,12 +29,13 @@ from trimtab_toolbox.graph import (
     label_by_best_score,
 )
 from trimtab_toolbox.parity import Agreement, compare
-from trimtab_toolbox.predictions import LABEL, PROBABILITIES, Outputs
+from trimtab_toolbox.predictions import LABEL, PROBABILITIES, Outputs, is_classifier
+from trimtab_toolbox.preparation import prepared
 from trimtab_toolbox.session import open_session, run
 from trimtab_toolbox.table import Tensors, column_names, is_matrix
 
 TARGET_OPSET = {"": 18, "ai.onnx.ml": 3}
-SERVED_BY = "served by scikit-learn"
+LIBRARIES = {"sklearn": "scikit-learn", "imblearn": "imbalanced-learn", "xgboost": "XGBoost", "lightgbm": "LightGBM"}
 MIN_ROWS = 200
 """Fewer different rows than these prove nothing."""
 MAX_TEXT = 300
@@ -83,7 +86,7 @@ def convert(task: Task, target: Path) -> Conversion:
             f"{type(task.model).__name__} was not converted to ONNX: it can predict only {rows} of the rows that could "
             f"be tried, and {MIN_ROWS} are needed as proof; log it with an input example of so many; "
         )
-        return Conversion(fallback=reason + SERVED_BY)
+        return Conversion(fallback=f"{reason}served by {library(task.model)}")
     attempts: list[tuple[Recipe, Agreement | str]] = []
     for recipe in recipes(task):
         outcome = _attempt(task, recipe, target)
@@ -96,6 +99,8 @@ def convert(task: Task, target: Path) -> Conversion:
 
 def recipes(task: Task) -> list[Recipe]:
     """The ways to try, best first."""
+    if is_bare(task.model):
+        return [Recipe("FP64" if isinstance(task.model, LightgbmBooster) else "FP32")]
     plain = [Recipe("FP32"), Recipe("FP64")]
     if has_trees_behind_steps(task.model):
         plain.insert(0, Recipe("FP64", narrow_last=True))
@@ -125,20 +130,10 @@ def _attempt(task: Task, recipe: Recipe, target: Path) -> Agreement | str:
 
 
 def _graph(task: Task, recipe: Recipe) -> bytes:
-    from skl2onnx import convert_sklearn
-
-    repair_converters()
-
+    complete_converters()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        original = _with_narrow_last(task.model) if recipe.narrow_last else task.model
-        model = convert_sklearn(
-            original,
-            name="trimtab",
-            initial_types=_initial_types(task, recipe),
-            options=_options(original),
-            target_opset=TARGET_OPSET,
-        )
+        model = _converted(task, recipe)
     if recipe.label_by_score and task.outputs.classes is not None:
         label_by_best_score(model, task.outputs.classes)
     declare_inputs(model, task.inputs, recipe.number)
@@ -146,18 +141,20 @@ def _graph(task: Task, recipe: Recipe) -> bytes:
     return canonical_bytes(model)
 
 
-def _with_narrow_last(model: Any) -> Any:
-    """The same fitted pipeline with a cast to FP32 before its last step."""
-    from skl2onnx.sklapi import CastTransformer
-    from sklearn.pipeline import Pipeline
+def _converted(task: Task, recipe: Recipe) -> Any:
+    from skl2onnx import convert_sklearn
 
-    *steps, last = model.steps
-    return Pipeline([*steps, ("to_fp32", CastTransformer(dtype=np.float32)), last])
+    if is_bare(task.model):
+        return bare_graph(task.model)
+    types = _initial_types(task, recipe)
+    model = prepared(task.model, narrow_last=recipe.narrow_last)
+    return convert_sklearn(
+        model, name="trimtab", initial_types=types, options=_options(model), target_opset=TARGET_OPSET
+    )
 
 
 def _options(model: Any) -> dict[int, dict[str, Any]]:
     """Probabilities as a matrix and not as a list of dictionaries."""
-    from sklearn.base import is_classifier
     from sklearn.svm import LinearSVC
 
     last = last_step(model)
@@ -183,11 +180,17 @@ def _initial_types(task: Task, recipe: Recipe) -> list[tuple[str, Any]]:
 
 def _reason(task: Task, attempts: Sequence[tuple[Recipe, Agreement | str]]) -> str:
     compared = [(recipe, outcome) for recipe, outcome in attempts if isinstance(outcome, Agreement)]
-    name = type(task.model).__name__
+    name, served_by = type(task.model).__name__, f"served by {library(task.model)}"
     if not compared:
-        return f"{name} could not be converted to ONNX: {attempts[0][1]}; {SERVED_BY}"
+        return f"{name} could not be converted to ONNX: {attempts[0][1]}; {served_by}"
     recipe, best = min(compared, key=lambda pair: (pair[1].mismatched, pair[1].excess))
-    return f"{name} as ONNX ({recipe}) does not answer as scikit-learn does: {best}; {SERVED_BY}"
+    return f"{name} as ONNX ({recipe}) does not answer as {library(task.model)} does: {best}; {served_by}"
+
+
+def library(model: Any) -> str:
+    """The name of the library that serves `model` if ONNX does not."""
+    known = getattr(model, "library", None) or LIBRARIES.get(type(model).__module__.split(".")[0])
+    return str(known) if known else "Python"
 
 
 def _stable(error: Exception, target: Path) -> str:

@@ -11,12 +11,13 @@ import numpy as np
 from trimtab_serving.bundle import Tensor
 from trimtab_serving.outcome import Failure, Reason
 from trimtab_toolbox.convert import Task
+from trimtab_toolbox.evidence import takes_missing
 from trimtab_toolbox.graph import inputs_of, outputs_of, strip_zipmaps
 from trimtab_toolbox.opened import Estimator, Graph
 from trimtab_toolbox.predictions import ask, describe_outputs, predict
 from trimtab_toolbox.sample import EXAMPLE_ROWS, example_rows, sample_rows
 from trimtab_toolbox.session import open_session, run
-from trimtab_toolbox.signature import schema_of_estimator
+from trimtab_toolbox.signature import schema_of_estimator, with_missing
 from trimtab_toolbox.table import NUMPY_TYPES, Tensors, to_features, to_request, to_tensors
 
 
@@ -40,7 +41,7 @@ def describe_estimator(opened: Estimator) -> Described:
     if not hasattr(model, "predict"):
         message = f"{type(model).__name__} has no predict method, so there is nothing to serve; log the whole pipeline"
         raise Failure(Reason.LOAD_FAILED, message)
-    schema = opened.schema or schema_of_estimator(model, opened.example)
+    schema = with_missing(opened.schema or schema_of_estimator(model, opened.example), everywhere=takes_missing(model))
     inputs = schema.inputs
     rows = sample_rows(opened, schema, lambda table: ask(model.predict, to_features(to_tensors(table, inputs), inputs)))
     tensors = to_tensors(rows, inputs)

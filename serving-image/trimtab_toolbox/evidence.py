@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trimtab_toolbox.boosters import is_bare, split_limits
+
 Ranges = list[tuple[float, float]]
 
 
@@ -50,12 +52,21 @@ def selects_by_name(model: Any) -> bool:
 
 
 def has_trees_behind_steps(model: Any) -> bool:
-    """Whether the model is a pipeline whose last step is a tree or a forest, which take FP32 in scikit-learn."""
-    return (
-        bool(getattr(model, "steps", None))
-        and len(model.steps) > 1
-        and next(_trees(model.steps[-1][1]), None) is not None
-    )
+    """Whether the model is a pipeline whose last step is made of trees, which take FP32 (LightGBM's do as ONNX)."""
+    steps = getattr(model, "steps", None)
+    if not steps or len(steps) < 2:
+        return False
+    return is_boosted(steps[-1][1]) or next(_trees(steps[-1][1]), None) is not None
+
+
+def is_boosted(model: Any) -> bool:
+    """Whether `model` is of XGBoost or LightGBM."""
+    return type(model).__module__.split(".")[0] in ("xgboost", "lightgbm") or is_bare(model)
+
+
+def takes_missing(model: Any) -> bool:
+    """Whether a missing number is an ordinary value to `model`, which then need not say so in a signature."""
+    return is_boosted(model) or type(model).__name__.startswith("HistGradientBoosting")
 
 
 def last_step(model: Any) -> Any:
@@ -86,6 +97,7 @@ def _memories(step: Any, count: int) -> Iterator[tuple[NDArray[np.float64], NDAr
     trees = list(_trees(step))
     if trees:
         yield _thresholds(trees, count)
+    yield from split_limits(step, count)
 
 
 def _trees(step: Any) -> Iterator[Any]:

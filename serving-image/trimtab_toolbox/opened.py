@@ -33,6 +33,7 @@ class Graph:
     format: str
     model: onnx.ModelProto
     example: Any = None
+    profile: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class Estimator:
     """A model that predicts in this process.
 
     `schema` and `example` are what was logged with it, if anything. `files` is all the Python runtime needs to
-    load it again: the path in the bundle's `model/` folder -> the file here.
+    load it again: the path in the bundle's `model/` folder -> the file here, or its content. `profile` is the
+    content of the drift profile that was logged with it.
     """
 
     format: str
@@ -48,7 +50,8 @@ class Estimator:
     model: Any
     schema: Schema | None = None
     example: pd.DataFrame | None = None
-    files: Mapping[str, Path] = field(default_factory=dict)
+    files: Mapping[str, Path | bytes] = field(default_factory=dict)
+    profile: bytes | None = None
 
 
 Opened = Graph | Estimator

@@ -41,6 +41,8 @@ class Outputs:
 def describe_outputs(model: Any, features: Features) -> Outputs:
     """The outputs of `model`, from its answers to `features`; LoadFailed when it cannot answer."""
     answer = ask(model.predict, features)
+    if isinstance(answer, pd.DataFrame):
+        return _columns(model, answer, len(features))
     if len(answer) != len(features) or answer.ndim > 2:
         message = (
             f"{type(model).__name__} answered {len(features)} rows with the shape {list(answer.shape)}; "
@@ -57,12 +59,27 @@ def describe_outputs(model: Any, features: Features) -> Outputs:
     return Outputs((label, Tensor(PROBABILITIES, "FP32", (-1, len(classes)))), classes)
 
 
+def _columns(model: Any, answer: pd.DataFrame, rows: int) -> Outputs:
+    """One output for each column of a table that a model answers."""
+    names = [str(name) for name in answer.columns]
+    if len(answer) != rows or not names or len(set(names)) != len(names) or PROBABILITIES in names:
+        message = (
+            f"{type(model).__name__} answered {rows} rows with a table of {len(answer)} rows and the columns "
+            f"{', '.join(names) or 'none'}; it must have one row for each, and columns of different names other than "
+            f"{PROBABILITIES!r}"
+        )
+        raise Failure(Reason.LOAD_FAILED, message)
+    return Outputs(tuple(Tensor(name, _datatype(answer[name].to_numpy()), (-1,)) for name in names))
+
+
 def predict(model: Any, features: Features, outputs: Outputs) -> Tensors:
     """The answers of `model` as the declared output tensors."""
     answers: Tensors = {}
     for tensor in outputs.tensors:
         method = model.predict_proba if tensor.name == PROBABILITIES else model.predict
         answer = ask(method, features)
+        if isinstance(answer, pd.DataFrame):
+            answer = answer[tensor.name].to_numpy()
         if tensor.datatype == "BYTES":
             answers[tensor.name] = answer.astype(str).astype(object)
         elif tensor.name == LABEL:
@@ -73,18 +90,24 @@ def predict(model: Any, features: Features, outputs: Outputs) -> Tensors:
     return answers
 
 
-def ask(method: Any, features: Features) -> NDArray[Any]:
-    """What `method` answers, without the warnings scikit-learn repeats on each call."""
+def ask(method: Any, features: Features) -> Any:
+    """What `method` answers (an array, or a table), without the warnings scikit-learn repeats on each call."""
     with warnings.catch_warnings():
         # Fitted without names and asked with names, or the other way round: harmless and said on every row.
         warnings.simplefilter("ignore")
-        return np.asarray(method(features))
+        answer = method(features)
+        return answer if isinstance(answer, pd.DataFrame) else np.asarray(answer)
+
+
+def is_classifier(model: Any) -> bool:
+    """Whether scikit-learn takes `model` for a classifier; what knows nothing of scikit-learn is none."""
+    from sklearn import base
+
+    return hasattr(model, "__sklearn_tags__") and bool(base.is_classifier(model))
 
 
 def _classes(model: Any) -> tuple[str | int, ...] | None:
     """The classes of a classifier with one output, as the values clients will see."""
-    from sklearn.base import is_classifier
-
     if not is_classifier(model):
         return None
     classes = getattr(model, "classes_", None)

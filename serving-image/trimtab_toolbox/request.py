@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from trimtab_serving.outcome import Failure, Reason
 
-FORMATS = ("Auto", "MLflow", "Sklearn", "ONNX")
+FORMATS = ("Auto", "MLflow", "Sklearn", "XGBoost", "LightGBM", "ONNX")
 OPTIMIZE = ("Auto", "Off")
 DEFAULT_MAX_BYTES = 4 << 30
 DEFAULT_TIMEOUT_SECONDS = 1200

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from trimtab_serving.bundle import Datatype, Tensor
 from trimtab_serving.outcome import Failure, Reason
 from trimtab_toolbox.opened import Schema
@@ -79,6 +81,33 @@ def column_inputs(names: Sequence[str], types: Sequence[Datatype]) -> tuple[Tens
     if kinds == {"INT32", "INT64"}:
         kind = "INT64"
     return (Tensor(MATRIX, kind, (-1, len(names)), tuple(names)),)
+
+
+def with_missing(schema: Schema, *, everywhere: bool) -> Schema:
+    """The schema whose tensors say where values may be missing: in optional columns, or `everywhere`.
+
+    Whole numbers and booleans have no value that could stand for a missing one.
+    """
+    inputs = tuple(
+        msgspec.structs.replace(tensor, missing=_missing(tensor, schema.optional, everywhere))
+        for tensor in schema.inputs
+    )
+    names = [name for tensor in schema.inputs for name in _names(tensor)]
+    return Schema(inputs, frozenset(names) if everywhere else schema.optional)
+
+
+def _missing(tensor: Tensor, optional: frozenset[str], everywhere: bool) -> bool | tuple[str, ...]:
+    if tensor.datatype not in ("FP32", "FP64", "BYTES"):
+        return False
+    names = _names(tensor)
+    lacking = tuple(name for name in names if everywhere or name in optional)
+    return lacking if 0 < len(lacking) < len(names) else bool(lacking)
+
+
+def _names(tensor: Tensor) -> tuple[str, ...]:
+    if tensor.shape == (-1, 1) and tensor.columns is None:
+        return (tensor.name,)
+    return tensor.columns or tuple(str(index) for index in range(tensor.shape[-1]))
 
 
 def example_table(example: Any, schema: Schema | None) -> pd.DataFrame | None:

@@ -77,7 +77,7 @@ def to_request(tensors: Tensors, inputs: Sequence[Tensor]) -> bytes:
                 "name": tensor.name,
                 "shape": list(tensors[tensor.name].shape),
                 "datatype": tensor.datatype,
-                "data": tensors[tensor.name].ravel().tolist(),
+                "data": [None if value != value else value for value in tensors[tensor.name].ravel().tolist()],
             }
             for tensor in inputs
         ]
@@ -87,6 +87,7 @@ def to_request(tensors: Tensors, inputs: Sequence[Tensor]) -> bytes:
 
 def _array(table: pd.DataFrame, datatype: str) -> NDArray[Any]:
     if datatype == "BYTES":
-        texts = [[None if pd.isna(value) else str(value) for value in row] for row in table.to_numpy(object)]
+        # A missing text is NaN, as it is to pandas and scikit-learn; None would be a value like others to them.
+        texts = [[np.nan if pd.isna(value) else str(value) for value in row] for row in table.to_numpy(object)]
         return np.array(texts, dtype=object).reshape(table.shape)
     return np.ascontiguousarray(table.to_numpy(dtype=NUMPY_TYPES[datatype]))

@@ -105,5 +105,5 @@ def test_an_output_the_model_does_not_have(model_dir: Path) -> None:
 
 
 def test_a_bundle_without_a_model(model_dir: Path) -> None:
-    with pytest.raises(Failure, match=r"neither model/model\.skops nor model/model\.pkl; import the model again"):
+    with pytest.raises(Failure, match=r"neither model/model\.skops nor another model in model/; import the model again"):
         runtime(model_dir.parent, MATRIX, (Tensor("prediction", "FP32", (-1,)),))

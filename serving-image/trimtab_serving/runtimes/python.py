@@ -1,6 +1,6 @@
-"""Models that could not be converted, in the toolbox image: scikit-learn objects saved with skops or pickle.
+"""Models that could not be converted, in the toolbox image: scikit-learn objects, boosters, MLflow's pyfunc.
 
-scikit-learn and pandas are imported here and nowhere else in the server, and only when a bundle needs them: the
+The libraries and pandas are imported here and nowhere else in the server, and only when a bundle needs them: the
 slim image does not have them. Whether a file may be loaded at all was decided by the import Job, which refuses
 pickles and types unknown to it unless the owner allows them. The digest says that these are the bytes it saw.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from trimtab_serving.bundle import PYTHON_MODEL, BundleInfo, Tensor
 from trimtab_serving.outcome import Failure, Reason
 from trimtab_serving.protocol.datatypes import DATATYPES, Array
 from trimtab_serving.runtimes import ModelRefused
+from trimtab_serving.runtimes.boosters import load_booster
+from trimtab_serving.runtimes.pyfunc import MLMODEL, Pyfunc
 
 SKOPS_FILE = "model.skops"
 PICKLE_FILE = "model.pkl"
@@ -46,14 +48,17 @@ class PythonRuntime:
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         """Predict; ModelRefused for the ValueError and TypeError with which Python models reject values."""
         features = self._features(inputs)
-        return [self._answer(self._outputs[name], features) for name in outputs]
+        # Several outputs may come from one call: the columns of a table.
+        answers: dict[str, Any] = {}
+        for method in dict.fromkeys(map(_method, outputs)):
+            try:
+                answers[method] = getattr(self._model, method)(features)
+            except (ValueError, TypeError) as error:
+                raise ModelRefused(str(error)) from error
+        return [self._answer(self._outputs[name], answers[_method(name)]) for name in outputs]
 
-    def _answer(self, tensor: Tensor, features: Any) -> Array:
-        method: Callable[[Any], Any] = getattr(self._model, _method(tensor.name))
-        try:
-            array = np.asarray(method(features))
-        except (ValueError, TypeError) as error:
-            raise ModelRefused(str(error)) from error
+    def _answer(self, tensor: Tensor, answer: Any) -> Array:
+        array = np.asarray(answer[tensor.name] if tensor.name in getattr(answer, "columns", ()) else answer)
         if array.ndim == len(tensor.shape) + 1 and array.shape[-1] == 1:
             array = array[..., 0]
         return array.astype(DATATYPES[tensor.datatype].dtype, copy=False)
@@ -89,5 +94,10 @@ def _load(directory: Path) -> Any:
         import joblib  # type: ignore[import-untyped]
 
         return joblib.load(directory / PICKLE_FILE)
-    message = f"the bundle has neither {PYTHON_MODEL}/{SKOPS_FILE} nor {PYTHON_MODEL}/{PICKLE_FILE}"
+    if (directory / MLMODEL).exists():
+        return Pyfunc(directory)
+    booster = load_booster(directory)
+    if booster is not None:
+        return booster
+    message = f"the bundle has neither {PYTHON_MODEL}/{SKOPS_FILE} nor another model in {PYTHON_MODEL}/"
     raise Failure(Reason.BUNDLE_INVALID, f"{message}; import the model again")

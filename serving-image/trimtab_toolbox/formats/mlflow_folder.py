@@ -1,22 +1,26 @@
-"""MLflow model folders: the flavors onnx and sklearn, opened without running MLflow's own loaders.
+"""MLflow model folders: the flavors that are known here are opened without running MLflow's own loaders.
 
 MLflow's loaders follow whatever `MLmodel` says: pickles, code in the folder, modules to import. Here MLmodel is
 only read, and the one file that holds the model is opened by the module for its format, under the same rules as
-if it had come alone.
+if it had come alone. Only what has no such flavor is left to MLflow, and only when code is allowed to run.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+from trimtab_serving.counting.profile import PROFILE_FILE
 from trimtab_serving.outcome import Failure, Reason
-from trimtab_toolbox.formats import onnx_file, pickle_file, skops_file
+from trimtab_toolbox.formats import booster_file, onnx_file, pickle_file, skops_file
+from trimtab_toolbox.formats.pyfunc_folder import open_pyfunc
 from trimtab_toolbox.opened import Estimator, Graph, Opened
 from trimtab_toolbox.request import Request
 from trimtab_toolbox.signature import example_table, schema_of_signature
+
+_Loaded: TypeAlias = "tuple[Any, dict[str, Path | bytes]]"
 
 CODE = "code"
 """Where Python code that was logged with the model lies in a bundle's `model/` folder."""
@@ -39,36 +43,67 @@ def open_source(path: Path, request: Request) -> Opened:
         message = f"MLmodel cannot be read: {type(error).__name__}: {error}; log the model again"
         raise Failure(Reason.LOAD_FAILED, message) from error
     example = _example(logged, path)
+    profile = _profile(path)
     if "onnx" in flavors:
         file = _file(path, flavors["onnx"], "data", "model.onnx")
         graph = onnx_file.load(file, weights_beside=True)
-        return Graph(format="MLflow", model=graph, example=example)
-    if "sklearn" in flavors:
-        schema = schema_of_signature(signature)
-        model, files = _sklearn(path, flavors["sklearn"], request)
-        table = example_table(example, schema)
-        return Estimator("MLflow", "sklearn", model, schema=schema, example=table, files=files)
-    names = ", ".join(sorted(flavors)) or "no flavor at all"
-    message = f"the MLflow model has the flavors {names}; supported are sklearn and onnx: log it as one of them"
-    raise Failure(Reason.UNSUPPORTED_FORMAT, message)
+        return Graph(format="MLflow", model=graph, example=example, profile=profile)
+    flavor = next((name for name in _OPENERS if name in flavors), None)
+    if flavor is None:
+        names = ", ".join(sorted(flavors)) or "no flavor at all"
+        message = f"the MLflow model has the flavors {names}; supported are {', '.join(_OPENERS)} and onnx"
+        raise Failure(Reason.UNSUPPORTED_FORMAT, f"{message}: log it as one of them")
+    schema = schema_of_signature(signature)
+    model, files = _OPENERS[flavor](path, flavors[flavor], request)
+    table = example_table(example, schema)
+    return Estimator("MLflow", flavor, model, schema=schema, example=table, files=files, profile=profile)
 
 
-def _sklearn(folder: Path, flavor: Mapping[str, Any], request: Request) -> tuple[Any, dict[str, Path]]:
+def _sklearn(folder: Path, flavor: Mapping[str, Any], request: Request) -> _Loaded:
     file = _file(folder, flavor, "pickled_model", "model.pkl")
     version = flavor.get("sklearn_version")
-    made_with = f"scikit-learn {version}" if version else ""
+    return _object(folder, file, flavor, request, f"scikit-learn {version}" if version else "")
+
+
+def _xgboost(folder: Path, flavor: Mapping[str, Any], request: Request) -> _Loaded:
+    model, files = booster_file.open_xgboost(_file(folder, flavor, "data", "model.ubj"))
+    return model, files | _code(folder, flavor, request)
+
+
+def _lightgbm(folder: Path, flavor: Mapping[str, Any], request: Request) -> _Loaded:
+    file = _file(folder, flavor, "data", "model.lgb")
+    if not booster_file.LightgbmFile.recognises(file):
+        # LightGBM's classes for scikit-learn are logged as those of scikit-learn are.
+        version = flavor.get("lgb_version")
+        return _object(folder, file, flavor, request, f"LightGBM {version}" if version else "")
+    model, files = booster_file.open_lightgbm(file)
+    return model, files | _code(folder, flavor, request)
+
+
+def _object(folder: Path, file: Path, flavor: Mapping[str, Any], request: Request, made_with: str) -> _Loaded:
     code = _code(folder, flavor, request)
     if skops_file.recognises(file):
         model = skops_file.load(file, allow_any_type=request.allow_pickle)
         return model, {"model.skops": file, **code}
     kind = flavor.get("serialization_format") or "pickle"
-    model = pickle_file.load(
-        file, allowed=request.allow_pickle, where=f"{file.name} of the MLflow model ({kind})", made_with=made_with
-    )
+    where = f"{file.name} of the MLflow model ({kind})"
+    model = pickle_file.load(file, allowed=request.allow_pickle, where=where, made_with=made_with)
     return model, {"model.pkl": file, **code}
 
 
-def _code(folder: Path, flavor: Mapping[str, Any], request: Request) -> dict[str, Path]:
+def _pyfunc(folder: Path, flavor: Mapping[str, Any], request: Request) -> _Loaded:
+    return open_pyfunc(folder, request)
+
+
+_OPENERS: Mapping[str, Callable[[Path, Mapping[str, Any], Request], _Loaded]] = {
+    "sklearn": _sklearn,
+    "xgboost": _xgboost,
+    "lightgbm": _lightgbm,
+    "python_function": _pyfunc,
+}
+
+
+def _code(folder: Path, flavor: Mapping[str, Any], request: Request) -> dict[str, Path | bytes]:
     """The Python files logged with the model (`code_paths`), made importable if code is allowed at all."""
     name = flavor.get("code")
     if not name:
@@ -91,6 +126,11 @@ def _example(logged: Any, path: Path) -> Any:
         return logged.load_input_example(str(path))
     except Exception:
         return None
+
+
+def _profile(path: Path) -> bytes | None:
+    file = path / PROFILE_FILE
+    return file.read_bytes() if file.is_file() else None
 
 
 def _file(folder: Path, flavor: Mapping[str, Any], key: str, default: str) -> Path:

@@ -2,8 +2,9 @@
 
 Loading such a file is safe as long as all the types are harmless ones. skops trusts the public types of
 scikit-learn, numpy and scipy; many everyday models (forests, boosting) also hold private classes of
-scikit-learn, so those are trusted here too, looked up in the scikit-learn of this image. A list of trusted
-types that came with the model is not believed: its author could trust himself.
+scikit-learn, so those are trusted here too, looked up in the scikit-learn of this image, and with them the
+estimators of imbalanced-learn, XGBoost and LightGBM. A list of trusted types that came with the model is not
+believed: its author could trust himself.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ from trimtab_serving.outcome import Failure, Reason
 from trimtab_toolbox.opened import Estimator
 from trimtab_toolbox.request import Request
 
-_HARMLESS = frozenset({"numpy.dtype"})
+_HARMLESS = frozenset(
+    {"numpy.dtype", "collections.OrderedDict", "lightgbm.basic.Booster", "xgboost.core.Booster"},
+)
+"""The two boosters check what they load. Other classes beside them hold bare addresses of memory."""
+_HARMLESS_MODULES = ("sklearn.", "imblearn.", "lightgbm.sklearn.", "xgboost.sklearn.")
 
 
 def recognises(path: Path) -> bool:
@@ -66,16 +71,18 @@ def load_failed(path: Path, error: Exception, made_with: str = "") -> Failure:
 
 
 def _is_harmless(name: str) -> bool:
-    """Whether `name` is a class (never a function: skops may call those) of scikit-learn itself."""
+    """Whether `name` is a class (never a function: skops may call those) of the trusted libraries themselves."""
     if name in _HARMLESS:
         return True
     module, _, attribute = name.rpartition(".")
-    if module.split(".")[0] != "sklearn" or "test" in module:
+    if not name.startswith(_HARMLESS_MODULES) or "test" in module:
         return False
     try:
-        return isinstance(getattr(importlib.import_module(module), attribute), type)
+        found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError):
         return False
+    # What a module imported from elsewhere is not its own.
+    return isinstance(found, type) and f"{found.__module__}.".startswith(_HARMLESS_MODULES)
 
 
 def _refused(path: Path, names: Sequence[str]) -> Failure:

@@ -184,9 +184,9 @@ def test_code_in_a_folder_needs_permission(tmp_path: Path, logistic: Any, tumour
             "leads out of the model's folder",
         ),
         (
-            lambda flavors: flavors.update(xgboost=flavors.pop("sklearn")),
+            lambda flavors: (flavors.update(spark=flavors.pop("sklearn")), flavors.pop("python_function")),
             Reason.UNSUPPORTED_FORMAT,
-            "the MLflow model has the flavors python_function, xgboost; supported are sklearn and onnx",
+            "the MLflow model has the flavors spark; supported are sklearn, xgboost, lightgbm, python_function",
         ),
     ],
 )

@@ -38,7 +38,9 @@ async def served(done: Any, rows: Any) -> dict[str, Any]:
     settings = Settings(model_name="m", model_version="1", digest=done.result["digest"], bundle_dir=done.directory)
     request = json.loads((done.directory / "example.json").read_bytes())
     request["inputs"][0] |= {"shape": list(rows.shape), "data": np.asarray(rows).tolist()}
-    answer = json.loads(await serving.load(settings).infer(json.dumps(request).encode()))
+    model = serving.load(settings)
+    call = model.v2.decode(json.dumps(request).encode())
+    answer = json.loads(model.v2.encode(call, await model.predict(call)).body)
     return {output["name"]: np.array(output["data"]).reshape(output["shape"]) for output in answer["outputs"]}
 
 

@@ -53,7 +53,11 @@ def test_a_person_types_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     [
         ([], {"TRIMTAB_STORE": "s3://b"}, "TRIMTAB_SOURCE_URI or --uri is not set"),
         ([], {"TRIMTAB_SOURCE_URI": "models:/m/1"}, "TRIMTAB_STORE or --store is not set"),
-        ([], {"TRIMTAB_FORMAT": "Keras"}, "TRIMTAB_FORMAT is 'Keras'; it must be one of Auto, MLflow, Sklearn, ONNX"),
+        (
+            [],
+            {"TRIMTAB_FORMAT": "Keras"},
+            "TRIMTAB_FORMAT is 'Keras'; it must be one of Auto, MLflow, Sklearn, XGBoost",
+        ),
         ([], {"TRIMTAB_OPTIMIZE": "yes"}, "TRIMTAB_OPTIMIZE is 'yes'; it must be one of Auto, Off"),
         ([], {"TRIMTAB_ALLOW_PICKLE": "1"}, "TRIMTAB_ALLOW_PICKLE is '1'; it must be one of true, false"),
         ([], {"TRIMTAB_SOURCE_DIGEST": "abc"}, "TRIMTAB_SOURCE_DIGEST is 'abc'; it must be 64 lower-case hex digits"),

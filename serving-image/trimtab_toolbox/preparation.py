@@ -1,0 +1,72 @@
+"""The same fitted model in the shape that the converters understand.
+
+Some things that a model may hold say nothing about prediction or say it in a way ONNX cannot: the samplers of
+imbalanced-learn do nothing after training; a missing text is NaN to scikit-learn and the text `nan` to ONNX Runtime,
+which has no missing texts; the converter of XGBoost knows no names of features; and trees behind other steps want
+their numbers rounded to FP32. The given model is left as
+it is: what is changed is a copy, and what is not changed is shared.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab_toolbox.boosters import nameless
+
+MISSING_TEXT = "nan"
+
+
+def prepared(model: Any, *, narrow_last: bool) -> Any:
+    """The model to convert; `narrow_last` casts to FP32 before the last step of a pipeline."""
+    ready = _prepared(model)
+    if not narrow_last:
+        return ready
+    from skl2onnx.sklapi import CastTransformer
+    from sklearn.pipeline import Pipeline
+
+    *steps, last = ready.steps
+    return Pipeline([*steps, ("to_fp32", CastTransformer(dtype=np.float32)), last])
+
+
+def _prepared(part: Any) -> Any:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
+
+    if isinstance(part, Pipeline):
+        # imbalanced-learn's pipeline is one of scikit-learn's with samplers in it.
+        steps = [(name, _prepared(step)) for name, step in part.steps if not hasattr(step, "fit_resample")]
+        return Pipeline(steps)
+    if isinstance(part, ColumnTransformer):
+        ready = copy.copy(part)
+        ready.transformers_ = [(name, _prepared(step), columns) for name, step, columns in part.transformers_]
+        return ready
+    if isinstance(part, SimpleImputer) and part.statistics_.dtype == object and _is_nan(part.missing_values):
+        ready = copy.copy(part)
+        ready.missing_values = MISSING_TEXT
+        return ready
+    if isinstance(part, (OneHotEncoder, OrdinalEncoder)):
+        ready = copy.copy(part)
+        ready.categories_ = [_named(categories) for categories in part.categories_]
+        return ready
+    if type(part).__module__ == "xgboost.sklearn":
+        ready = copy.copy(part)
+        ready._Booster = nameless(part.get_booster())
+        return ready
+    return part
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and value != value
+
+
+def _named(categories: NDArray[Any]) -> NDArray[Any]:
+    """The categories with the missing one under its name."""
+    if categories.dtype != object:
+        return categories
+    return np.array([MISSING_TEXT if _is_nan(value) else value for value in categories], dtype=object)
