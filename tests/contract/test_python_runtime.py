@@ -1,5 +1,7 @@
 """The Python runtime against real scikit-learn objects, saved as the import Job saves them."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -105,5 +107,29 @@ def test_an_output_the_model_does_not_have(model_dir: Path) -> None:
 
 
 def test_a_bundle_without_a_model(model_dir: Path) -> None:
-    with pytest.raises(Failure, match=r"neither model/model\.skops nor another model in model/; import the model again"):
+    with pytest.raises(
+        Failure, match=r"neither model/model\.skops nor another model in model/; import the model again"
+    ):
         runtime(model_dir.parent, MATRIX, (Tensor("prediction", "FP32", (-1,)),))
+
+
+LEAVE_WITHOUT_CLOSING = """
+import sys
+from pathlib import Path
+from tests.contract.test_python_runtime import ANSWERS, FEATURES, BundleInfo
+from trimtab_serving.runtimes.remote import RemoteRuntime
+info = BundleInfo(format="Sklearn", flavor="sklearn", runtime="python", inputs=FEATURES, outputs=ANSWERS)
+served = RemoteRuntime(info, Path(sys.argv[1]), 1)
+raise SystemExit(7)
+"""
+
+
+def test_a_server_that_ends_without_closing_does_not_wait_for_its_predictors(model_dir: Path, pipeline: Any) -> None:
+    root = Path(__file__).parents[2]
+    ended = subprocess.run(
+        [sys.executable, "-c", LEAVE_WITHOUT_CLOSING, str(model_dir.parent)],
+        env={**os.environ, "PYTHONPATH": f"{root / 'serving-image'}:{root}"},
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 7

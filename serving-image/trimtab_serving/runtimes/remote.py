@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
@@ -84,6 +85,9 @@ class Predictor:
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, info, directory), name="predictor", daemon=True)
         self._process.start()
+        # multiprocessing waits at exit for children it sent SIGTERM, which a predictor ignores: whoever ends without
+        # having closed it must not hang there for ever.
+        weakref.finalize(self, self._process.kill)
         theirs.close()
         self._sending = threading.Lock()
         self._numbers = itertools.count()
