@@ -1,1 +1,3 @@
-"""Figures: what the operator costs and how fast it is, measured so that others can measure the same."""
+"""Figures: what the parts of this project cost and how fast they are, measured so that others can measure the same."""
+
+import hack  # noqa: F401 - puts the sources on the path

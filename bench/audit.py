@@ -15,9 +15,11 @@ from pathlib import Path
 
 import yaml
 
+from trimtab.kinds import KINDS
+
 USER = "trimtab-operator"
 READS = frozenset({"get", "list", "watch"})
-CHILDREN = ("deployments", "services", "poddisruptionbudgets", "networkpolicies")
+CHILDREN = frozenset(resource.plural for kind in KINDS.values() for resource in kind.children)
 
 
 def policy(path: Path) -> None:

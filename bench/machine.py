@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
+OTHERS = "all other processes of the machine"
 
 
 def processor_seconds(pid: int) -> float:
@@ -22,7 +24,20 @@ def memory(pid: int) -> tuple[float, float]:
     return int(found["VmHWM"]) / 1024, int(found["VmRSS"]) / 1024
 
 
-def busy_seconds() -> float:
+class Meter:
+    """Processor time since now, by program; `read` tells what each has used so far."""
+
+    def __init__(self, read: Callable[[], Mapping[str, float]]) -> None:
+        self._read = read
+        self._before, self._busy = read(), _busy_seconds()
+
+    def spent(self) -> dict[str, float]:
+        """Seconds by program, and what is left for everybody else."""
+        used = {name: seconds - self._before[name] for name, seconds in self._read().items()}
+        return {**used, OTHERS: max(0.0, _busy_seconds() - self._busy - sum(used.values()))}
+
+
+def _busy_seconds() -> float:
     """Processor time that all processes of the machine have used so far, and what its host took from it."""
     user, nice, system, _idle, _wait, irq, softirq, steal = Path("/proc/stat").read_text().split()[1:9]
     return sum(map(int, (user, nice, system, irq, softirq, steal))) / TICKS

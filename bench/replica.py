@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from bench import objects
 from hack import ROOT
 from tests.processes import free_port
 
@@ -27,9 +28,9 @@ class Replica:
         environment = os.environ | {
             "KUBECONFIG": str(kubeconfig),
             "PYTHONPATH": str(ROOT / "operator"),
-            "TRIMTAB_SERVER_IMAGE": "trimtab-server:bench",
-            "TRIMTAB_TOOLBOX_IMAGE": "trimtab-toolbox:bench",
-            "TRIMTAB_STORE_URI": "http://store.bench.svc:5000/bundles",
+            "TRIMTAB_SERVER_IMAGE": objects.SERVER_IMAGE,
+            "TRIMTAB_TOOLBOX_IMAGE": objects.TOOLBOX_IMAGE,
+            "TRIMTAB_STORE_URI": objects.STORE,
             "TRIMTAB_PORT": str(self.port),
         }
         with log.open("ab") as output:
@@ -85,8 +86,12 @@ class Replica:
         """Wait for something while the operator lives; RuntimeError if it dies or the time (seconds) is up."""
         deadline = time.monotonic() + seconds
         while not done():
-            if (code := self._process.poll()) is not None:
-                raise RuntimeError(f"the operator ended with exit code {code} while waiting until {what}")
+            self.check(what)
             if time.monotonic() > deadline:
                 raise RuntimeError(f"after {seconds:.0f} s it was still not so that {what}")
             time.sleep(every)
+
+    def check(self, what: str) -> None:
+        """RuntimeError if the operator ended while something was waited for."""
+        if (code := self._process.poll()) is not None:
+            raise RuntimeError(f"the operator ended with exit code {code} while waiting until {what}; see --log")

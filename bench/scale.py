@@ -3,7 +3,8 @@
     python -m bench.scale [--objects 1000]
 
 Times and requests are those of the API server's audit log. Seconds on a clock depend on what else the machine does
-(the rig's own processes alone keep two cores busy), so the operator's own processor seconds stand beside them.
+(the rig's own processes alone keep two cores busy), so processor seconds stand beside them, and `python -m bench.floor`
+tells how long the rig takes without any operator.
 """
 
 from __future__ import annotations
@@ -12,37 +13,37 @@ import argparse
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import audit, machine, report
+from bench import audit, machine, objects, report
+from bench.client import Client
 from bench.replica import Replica
-from bench.rig import NAMESPACES, Rig
+from bench.rig import Rig
 from trimtab.core.metadata import SELECTOR
-from trimtab.kinds import KINDS
+from trimtab.kinds import KINDS, MODELDEPLOYMENT
 
 CALM_SECONDS = 10.0
 SILENT_SECONDS = 60.0
 PATIENCE_SECONDS = 900.0
-KINDS_OF_CHILDREN = 5  # a Deployment, two Services, a PodDisruptionBudget, a NetworkPolicy; no autoscaler was asked for
+PASSES = "controller_runtime_reconcile_total"
 
 
 @dataclass(frozen=True)
 class Growth:
-    """From nothing to all objects settled; times in seconds since the first was created."""
+    """From nothing to all objects settled; times in seconds since the first was created, memory in MiB."""
 
     created: float
     children: float
     settled: float
     requests: list[audit.Request]
     changed: float
-    cpu: float
     passes: float
+    spent: Mapping[str, float]
     peak: float
     resting: float
-    rig: Mapping[str, float]
-    others: float
 
 
 @dataclass(frozen=True)
@@ -58,28 +59,20 @@ class Restart:
     resting: float
 
 
-async def grow(rig: Rig, replica: Replica, objects: int) -> Growth:
+async def grow(rig: Rig, replica: Replica, count: int) -> Growth:
     """Create all objects and wait until each is Ready and nothing was written for a while."""
-    await asyncio.to_thread(replica.wait, lambda: replica.quiet(NAMESPACES), 60, 0.2, "the models are judged")
-    passes = replica.metrics("controller_runtime_reconcile_total")
-    cpu, rig_cpu, all_cpu = machine.processor_seconds(replica.pid), rig.processor_seconds(), machine.busy_seconds()
-    started, created = await rig.load(objects)
-    children = objects * KINDS_OF_CHILDREN
-
-    def complete() -> bool:
-        found = audit.writes(rig.audit.since(started))
-        made = sum(request.child and request.code == 201 for request in found)
-        return made >= children and time.time() - found[-1].at > CALM_SECONDS
-
-    await asyncio.to_thread(replica.wait, complete, PATIENCE_SECONDS, 1, f"{children} children were made")
-    while await rig.ready() < objects or not complete():
+    await asyncio.to_thread(replica.wait, lambda: replica.quiet(objects.NAMESPACES), 60, 0.2, "the models are judged")
+    passes = replica.metrics(PASSES)
+    meter = machine.Meter(lambda: {"operator": machine.processor_seconds(replica.pid), **rig.processor_seconds()})
+    started, created = await rig.in_parallel(count, _create)
+    expected = count * len(objects.children(0))
+    while not _complete(rig, started, expected) or await _ready(rig) < count:
+        replica.check("all are Ready")
         if time.time() - started > PATIENCE_SECONDS:
-            raise RuntimeError(f"only {await rig.ready()} of {objects} are Ready after {PATIENCE_SECONDS:.0f} s")
+            raise RuntimeError(f"{await _ready(rig)} of {count} are Ready after {PATIENCE_SECONDS:.0f} s, not all")
         await asyncio.sleep(1)
-    cpu = machine.processor_seconds(replica.pid) - cpu
-    spent = {name: now - rig_cpu[name] for name, now in rig.processor_seconds().items()}
-    others = machine.busy_seconds() - all_cpu - cpu - sum(spent.values())
-    await verify(rig, objects)
+    spent = meter.spent()
+    await verify(rig, count)
     requests = rig.audit.since(started)
     peak, resting = machine.memory(replica.pid)
     return Growth(
@@ -88,34 +81,47 @@ async def grow(rig: Rig, replica: Replica, objects: int) -> Growth:
         settled=max(r.at for r in audit.writes(requests)) - started,
         requests=requests,
         changed=replica.metrics("trimtab_children_applied_total", changed="true"),
-        cpu=cpu,
-        passes=replica.metrics("controller_runtime_reconcile_total") - passes,
+        passes=replica.metrics(PASSES) - passes,
+        spent=spent,
         peak=peak,
         resting=resting,
-        rig=spent,
-        others=others,
     )
 
 
-async def verify(rig: Rig, objects: int) -> None:
+async def verify(rig: Rig, count: int) -> None:
     """Look at the API server once more, as a stranger: is everything there that the figures claim?"""
-    for kind in KINDS.values():
-        for child in kind.children:
-            root = f"/apis/{child.api_version}" if child.group else f"/api/{child.api_version}"
-            found = await rig.count(f"{root}/{child.plural}", SELECTOR)
-            wanted = {"Service": 2 * objects, "Job": 0, "HorizontalPodAutoscaler": 0}.get(child.kind, objects)
-            if found != wanted:
-                raise RuntimeError(f"there are {found} {child.plural} where {wanted} were expected")
+    wanted = Counter({item["kind"]: 0 for item in objects.children(0)})
+    for number in range(count):
+        wanted.update(item["kind"] for item in objects.children(number))
+    for resource in (child for kind in KINDS.values() for child in kind.children):
+        found = len(await rig.list(resource, SELECTOR))
+        if found != wanted[resource.kind]:
+            raise RuntimeError(f"there are {found} {resource.plural}, and {wanted[resource.kind]} were expected")
 
 
-def restart(rig: Rig, replica: Replica, objects: int, stop: float) -> Restart:
+def restart(rig: Rig, replica: Replica, count: int, stop: float) -> Restart:
     """Wait until a new process has looked at everything; then see that it stays silent."""
-    replica.wait(lambda: replica.quiet(objects + NAMESPACES), 300, 0.2, "each object was looked at again")
+    replica.wait(lambda: replica.quiet(count + objects.NAMESPACES), 300, 0.2, "each object was looked at again")
     quiet, cpu = time.time() - replica.started, machine.processor_seconds(replica.pid)
     calm = _calm(replica)
     time.sleep(SILENT_SECONDS)
     peak, resting = machine.memory(replica.pid)
     return Restart(stop, quiet, calm, cpu, rig.audit.since(replica.started), peak, resting)
+
+
+async def _create(client: Client, number: int) -> None:
+    await client.create(MODELDEPLOYMENT.resource, objects.deployment(number))
+
+
+async def _ready(rig: Rig) -> int:
+    return sum(map(objects.is_ready, await rig.list(MODELDEPLOYMENT.resource)))
+
+
+def _complete(rig: Rig, started: float, expected: int) -> bool:
+    """True when all children were created and nothing was written for a while."""
+    found = audit.writes(rig.audit.since(started))
+    made = sum(request.child and request.code == 201 for request in found)
+    return made >= expected and time.time() - found[-1].at > CALM_SECONDS
 
 
 def _calm(replica: Replica) -> float:
