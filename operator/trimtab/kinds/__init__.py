@@ -52,6 +52,8 @@ class Kind:
     children: Sequence[Resource]
     renewable: Sequence[Resource] = ()
     """Children that hold nothing, and may be deleted and made anew where an edit by hand cannot be mended."""
+    mergeable: Sequence[Resource] = ()
+    """Children that a stranger's object of their name could be merged with, without a conflict over any field."""
     references: Callable[[Object], Sequence[Ref]] = lambda obj: ()
 
     @property
@@ -79,6 +81,8 @@ MODELDEPLOYMENT = Kind(
     plan=modeldeployment_plan.plan,
     children=(DEPLOYMENT, SERVICE, AUTOSCALER, DISRUPTION_BUDGET, NETWORK_POLICY),
     renewable=(SERVICE, AUTOSCALER, DISRUPTION_BUDGET, NETWORK_POLICY),
+    # A Service with other ports and no selector has no field that ours has.
+    mergeable=(SERVICE,),
     references=lambda obj: (modeldeployment_observe.model_ref(obj),),
 )
 

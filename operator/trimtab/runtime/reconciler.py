@@ -110,17 +110,25 @@ class Reconciler:
         held = self._shell.store.get(ref_of(child))
         if not divergence.needs_apply(child, held):
             return
-        if held is not None and not _owns(obj, held):
-            raise _taken(obj, held)
-        # Without force, taking a stranger's object for ours ends in a conflict instead of in its ruin.
         resource = self._children[child["kind"]]
+        there = held or await self._namesake(obj, resource, child)
+        if there is not None and not _owns(obj, there):
+            raise _taken(obj, there)
+        # Without force, taking a stranger's object for ours ends in a conflict instead of in its ruin.
         try:
-            applied = await self._shell.cluster.apply(resource, child, force=held is not None)
+            applied = await self._shell.cluster.apply(resource, child, force=there is not None)
         except ApiError as error:
             applied = await self._second_try(obj, resource, child, held, error)
         changed = held is None or applied["metadata"]["resourceVersion"] != held["metadata"]["resourceVersion"]
         self._shell.metrics.children_applied.labels(child["kind"], str(changed).lower()).inc()
         self._shell.enqueue(self._shell.store.absorb(applied))
+
+    async def _namesake(self, obj: Object, resource: Resource, child: Object) -> Object | None:
+        """One look before the first write where no conflict would save a stranger's object; hashed names need none."""
+        meta = child["metadata"]
+        if resource not in self._kind.mergeable or meta["name"] != obj["metadata"]["name"]:
+            return None
+        return await self._shell.cluster.find(resource, meta["namespace"], meta["name"])
 
     async def _second_try(
         self, obj: Object, resource: Resource, child: Object, held: Object | None, error: ApiError
