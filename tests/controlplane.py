@@ -49,13 +49,23 @@ class ControlPlane:
 
     @classmethod
     def start(
-        cls, controllers: bool = False, kwok: bool = False, flags: Mapping[str, Sequence[str]] | None = None
+        cls,
+        controllers: bool = False,
+        kwok: bool = False,
+        crds: bool = False,
+        flags: Mapping[str, Sequence[str]] | None = None,
     ) -> ControlPlane:
-        """Start the plane and wait until it answers; `kwok` needs the controllers and brings one node."""
+        """Start the plane and wait until it answers; `kwok` needs the controllers and brings one node.
+
+        With `crds` the project's definitions are there before the controllers: the garbage collector looks for new
+        ones only every 30 s, and until then nothing that such an owner leaves behind goes.
+        """
         plane = cls(flags)
         try:
             plane._start_etcd()
             plane.start_apiserver()
+            if crds:
+                plane.install_crds()
             if controllers:
                 plane._start_controllers()
             if kwok:

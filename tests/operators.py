@@ -14,6 +14,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+
 from tests.faultproxy import FaultProxy
 from tests.processes import free_port
 
@@ -80,6 +83,14 @@ class Operator:
             assert self.exit_code is None, state
             assert time.monotonic() < deadline, state
             await asyncio.sleep(0.05)
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """What it counts itself; the sum over all series with these labels."""
+        url = f"http://127.0.0.1:{self.port}/metrics"
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            families = list(text_string_to_metric_families(await response.text()))
+        samples = [sample for family in families for sample in family.samples if sample.name == name]
+        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
     async def stop(self) -> int:
         """Ask it to end, as the kubelet does, and wait; the exit code."""

@@ -24,9 +24,8 @@ FLAGS = {
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[ControlPlane]:
     """A control plane with controllers and a pretended node, whose own limits are lifted."""
-    control_plane = ControlPlane.start(controllers=True, kwok=True, flags=FLAGS)
+    control_plane = ControlPlane.start(controllers=True, kwok=True, crds=True, flags=FLAGS)
     try:
-        control_plane.install_crds()
         yield control_plane
     finally:
         control_plane.stop()

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Callable
 
-import aiohttp
 import pytest
 
 from tests.controlplane import ControlPlane
@@ -17,7 +15,7 @@ from tests.faults import WRITES, Call, Events, Expire, Status, drop, duplicate, 
 from tests.kube import Kube, Object, until
 from tests.kubelet import imports
 from tests.life import Life
-from tests.operators import Nest, Operator
+from tests.operators import Nest
 
 log = logging.getLogger(__name__)
 WATCHED = (
@@ -124,7 +122,7 @@ async def test_a_deletion_that_no_watch_tells_of_is_repaired(
 
         proxy.before.append(in_the_gap)
         expired = proxy.inject(Expire(), verb="watch", resource="services")
-        repairs = await _repairs(operator, "Service")
+        repairs = await operator.metric("trimtab_relist_repairs_total", kind="Service")
         assert proxy.cut_watches(resource="services") == 1
 
         async def back() -> bool:
@@ -133,15 +131,8 @@ async def test_a_deletion_that_no_watch_tells_of_is_repaired(
 
         await until(back, 5, "the Service is there again")
         assert (len(gaps), expired.hits) == (1, 1)
-        assert await _repairs(operator, "Service") > repairs, "not the relist's work"
+        assert await operator.metric("trimtab_relist_repairs_total", kind="Service") > repairs, "not the relist's work"
         await life.settled(version=1, pods=2)
-
-
-async def _repairs(operator: Operator, kind: str) -> float:
-    """What the operator itself counts."""
-    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{operator.port}/metrics") as response:
-        text = await response.text()
-    return sum(float(n) for n in re.findall(rf'trimtab_relist_repairs_total{{kind="{kind}"}} (\S+)', text))
 
 
 @pytest.mark.parametrize("make", [drop, duplicate, reorder])
