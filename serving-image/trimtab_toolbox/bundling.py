@@ -7,12 +7,15 @@ files that a server needs to load the model are copied.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trimtab_serving.bundle import EXAMPLE_FILE, ONNX_FILE, PYTHON_MODEL, BundleInfo, write_info
+from trimtab_serving.bundle import EXAMPLE_FILE, ONNX_FILE, PYTHON_MODEL, BundleInfo, Tensor, write_info
+from trimtab_serving.counting.profile import PROFILE_FILE, decode, digest_of_profile, encode
 from trimtab_toolbox.convert import Conversion
 from trimtab_toolbox.describe import Described
+from trimtab_toolbox.opened import Graph, Opened
+from trimtab_toolbox.profiling.profile import fits
 
 
 def copy_model(files: Mapping[str, Path | bytes], directory: Path) -> None:
@@ -26,19 +29,35 @@ def copy_model(files: Mapping[str, Path | bytes], directory: Path) -> None:
             shutil.copyfile(source, target)
 
 
+def write_profile(content: bytes | None, inputs: Sequence[Tensor], directory: Path) -> str | None:
+    """Write the drift profile that was logged with a model and return its digest; None without one.
+
+    Raises ValueError for a profile that contradicts itself or the model's inputs.
+    """
+    if content is None:
+        return None
+    profile = decode(content)
+    if not fits(profile, inputs):
+        raise ValueError("its features are not the columns of the model's inputs")
+    written = encode(profile)
+    (directory / PROFILE_FILE).write_bytes(written)
+    return digest_of_profile(written)
+
+
 def write_description(
-    directory: Path, model_format: str, flavor: str, described: Described, conversion: Conversion
+    directory: Path, opened: Opened, described: Described, conversion: Conversion, profile: str | None
 ) -> BundleInfo:
     """Write `bundle.json` and `example.json`; the runtime is that of the model that lies in the folder."""
     info = BundleInfo(
-        format=model_format,
-        flavor=flavor,
+        format=opened.format,
+        flavor="onnx" if isinstance(opened, Graph) else opened.flavor,
         runtime="onnx" if (directory / ONNX_FILE).exists() else "python",
         inputs=described.inputs,
         outputs=described.outputs,
         parity=conversion.parity,
         fallback=conversion.fallback,
         classes=described.classes,
+        profile=profile,
     )
     write_info(info, directory)
     (directory / EXAMPLE_FILE).write_bytes(described.example)

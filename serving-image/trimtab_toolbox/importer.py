@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from trimtab_serving.bundle import ONNX_FILE, BundleInfo, pack
+from trimtab_serving.counting.profile import PROFILE_FILE
 from trimtab_serving.store import open_store
-from trimtab_toolbox.bundling import copy_model, write_description
+from trimtab_toolbox.bundling import copy_model, write_description, write_profile
 from trimtab_toolbox.convert import Conversion, convert
 from trimtab_toolbox.describe import Described, describe_estimator, describe_graph
 from trimtab_toolbox.formats import open_model
@@ -44,7 +45,8 @@ def run_import(request: Request, workdir: Path, journal: Journal) -> dict[str, A
         found |= {"recipe": conversion.recipe, "fallback": conversion.fallback}
         found["parity"] = msgspec.to_builtins(conversion.parity)
     with journal.record("pack") as found:
-        info, digest = _pack(opened, described, conversion, workdir)
+        profile = _profile(opened, described, bundle, found)
+        info, digest = _pack(opened, described, conversion, profile, workdir)
         found["digest"] = digest
     with journal.record("put") as found:
         found["uploaded"] = store.put(digest, workdir / "bundle.tar")
@@ -63,12 +65,22 @@ def _convert(request: Request, described: Described, bundle: Path) -> Conversion
     return convert(described.task, bundle / ONNX_FILE)
 
 
-def _pack(opened: Opened, described: Described, conversion: Conversion, workdir: Path) -> tuple[BundleInfo, str]:
+def _profile(opened: Opened, described: Described, bundle: Path, found: dict[str, Any]) -> str | None:
+    """A profile that is wrong is no reason not to serve the model: it is left out, and the log says why."""
+    try:
+        return write_profile(opened.profile, described.inputs, bundle)
+    except (ValueError, msgspec.DecodeError) as error:
+        found["profileLeftOut"] = f"{PROFILE_FILE} cannot be used: {error}; log the model again with log_model"
+        return None
+
+
+def _pack(
+    opened: Opened, described: Described, conversion: Conversion, profile: str | None, workdir: Path
+) -> tuple[BundleInfo, str]:
     bundle = workdir / "bundle"
-    flavor = "onnx" if isinstance(opened, Graph) else opened.flavor
     if not isinstance(opened, Graph) and not (bundle / ONNX_FILE).exists():
         copy_model(opened.files, bundle)
-    info = write_description(bundle, opened.format, flavor, described, conversion)
+    info = write_description(bundle, opened, described, conversion, profile)
     with (workdir / "bundle.tar").open("wb") as tar:
         return info, pack(bundle, tar)
 

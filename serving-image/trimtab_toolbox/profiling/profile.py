@@ -1,0 +1,113 @@
+"""The whole drift profile of a fitted model and the rows it was fitted with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from trimtab_serving.bundle import Tensor
+from trimtab_serving.counting.profile import (
+    MAX_MOMENTS,
+    MOMENT_CLIP,
+    Feature,
+    Moments,
+    Numeric,
+    Profile,
+    decode,
+    encode,
+)
+from trimtab_toolbox.profiling.features import profile_features
+from trimtab_toolbox.profiling.scores import Verdicts, predictions_of, score_of
+from trimtab_toolbox.table import Tensors, column_names, is_matrix
+
+IMPORTANCE_ROWS = 1000
+MAX_RANKED_FEATURES = 256
+
+
+def build_profile(
+    model: Any,
+    tensors: Tensors,
+    inputs: Sequence[Tensor],
+    verdicts: Verdicts | None,
+    importance: Sequence[float] | None,
+) -> bytes:
+    """The content of profile.json for the training rows in `tensors`, checked by its one reader."""
+    features = profile_features(tensors, inputs)
+    if importance is not None:
+        pairs = zip(features, importance, strict=True)
+        features = tuple(msgspec.structs.replace(feature, importance=float(weight)) for feature, weight in pairs)
+    profile = Profile(
+        rows=len(next(iter(tensors.values()))),
+        features=features,
+        score=score_of(model, verdicts) if verdicts else None,
+        predictions=predictions_of(verdicts, _classes(model)) if verdicts else None,
+        moments=moments_of(features, tensors, inputs),
+    )
+    content = encode(profile)
+    decode(content)
+    return content
+
+
+def importance_of(model: Any, features: Any, truth: Any) -> list[float] | None:
+    """How much the model's score suffers when a feature is shuffled, as shares that add up to 1.
+
+    None where that says nothing: no `score` method, too many features, or no feature that matters.
+    """
+    from sklearn.inspection import permutation_importance
+
+    if not hasattr(model, "score") or np.shape(features)[1] > MAX_RANKED_FEATURES:
+        return None
+    chosen = np.random.default_rng(0).permutation(len(features))[:IMPORTANCE_ROWS]
+    rows = features.iloc[chosen] if hasattr(features, "iloc") else features[chosen]
+    found = permutation_importance(model, rows, np.asarray(truth)[chosen], n_repeats=3, random_state=0)
+    weights = np.clip(found.importances_mean, 0, None)
+    return list(weights / weights.sum()) if weights.sum() > 0 else None
+
+
+def moments_of(features: Sequence[Feature], tensors: Tensors, inputs: Sequence[Tensor]) -> Moments | None:
+    """The second moments of the first 64 numbers, most important first; None without any whole row."""
+    numeric = [(index, feature) for index, feature in enumerate(features) if isinstance(feature, Numeric)]
+    numeric.sort(key=lambda entry: -(entry[1].importance or 0.0))
+    chosen = sorted(numeric[:MAX_MOMENTS], key=lambda entry: entry[0])
+    if not chosen:
+        return None
+    columns = np.column_stack([_column(tensors, inputs, index) for index, _ in chosen])
+    means = np.array([feature.mean for _, feature in chosen])
+    deviations = np.array([feature.deviation for _, feature in chosen])
+    scaled = np.clip((columns - means) / deviations, -MOMENT_CLIP, MOMENT_CLIP)
+    whole = scaled[~np.isnan(scaled).any(axis=1)]
+    if not len(whole):
+        return None
+    matrix = whole.T @ whole / len(whole)
+    return Moments(
+        features=tuple(feature.name for _, feature in chosen),
+        n=len(whole),
+        mean=tuple(whole.mean(axis=0).tolist()),
+        matrix=tuple(tuple(row) for row in matrix.tolist()),
+    )
+
+
+def fits(profile: Profile, inputs: Sequence[Tensor]) -> bool:
+    """Whether the profile's features are columns of these inputs."""
+    names = column_names(inputs)
+    places = {tensor.name: tensor for tensor in inputs}
+    return all(
+        feature.input in places
+        and (feature.name in names)
+        and (not is_matrix(inputs) or feature.column == names.index(feature.name))
+        for feature in profile.features
+    )
+
+
+def _column(tensors: Tensors, inputs: Sequence[Tensor], index: int) -> Any:
+    if is_matrix(inputs):
+        return tensors[inputs[0].name][:, index].astype(np.float64)
+    return tensors[inputs[index].name][:, 0].astype(np.float64)
+
+
+def _classes(model: Any) -> Sequence[Any] | None:
+    classes = getattr(model, "classes_", None)
+    return list(classes) if classes is not None and np.ndim(classes) == 1 else None

@@ -1,0 +1,169 @@
+"""For people who train models: one call that logs all that Trimtab later needs to serve and to watch a model.
+
+Nothing heavy is imported before the call, because the import Job imports this package too.
+"""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+Rows: TypeAlias = "pd.DataFrame | NDArray[Any]"
+
+EXAMPLE_ROWS = 100
+_PACKAGES = {"imblearn": "imbalanced-learn", "lightgbm": "lightgbm", "xgboost": "xgboost"}
+
+
+class Logged(NamedTuple):
+    """Where a model went: its URI, and its version in the registry (empty when it was not registered)."""
+
+    uri: str
+    version: str
+
+
+def log_model(
+    model: Any,
+    X: Rows,  # noqa: N803 - the name all of scikit-learn uses
+    y: pd.Series[Any] | NDArray[Any],
+    *,
+    name: str = "model",
+    registered_model_name: str | None = None,
+    alias: str | None = None,
+    holdout: tuple[Rows, pd.Series[Any] | NDArray[Any]] | None = None,
+) -> Logged:
+    """Log a fitted model to MLflow with its signature, an example, a drift profile and a calibration table.
+
+    Parameters
+    ----------
+    model : estimator
+        A fitted estimator of scikit-learn, imbalanced-learn, XGBoost or LightGBM, a pipeline that ends in one, or a
+        bare ``Booster`` of the last two.
+    X : DataFrame or ndarray of shape (n_samples, n_features)
+        The rows the model was fitted with, in the units in which requests will give them, before any preprocessing
+        that is part of the model. Missing values are NaN. 100 of the rows are stored as the input example.
+    y : Series or ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        The targets, in the units of the predictions.
+    name : str
+        The model's name in the run.
+    registered_model_name : str, optional
+        The name in the registry under which a new version is made.
+    alias : str, optional
+        The alias to point at the new version; needs `registered_model_name`.
+    holdout : tuple (X, y), optional
+        Rows that the model was not fitted with, shapes as above. Scores and calibration are measured on them; without
+        them, by 5-fold cross-validation on at most 20,000 rows, which fits the model five times more.
+
+    Returns
+    -------
+    Logged
+        ``uri`` (``models:/…``) and ``version``, both texts.
+
+    Raises
+    ------
+    ValueError
+        If `alias` is given without `registered_model_name`, or `X` and `y` differ in length.
+    """
+    if alias and not registered_model_name:
+        raise ValueError("alias is given without registered_model_name: only registered versions have aliases")
+    if len(X) != len(y):
+        raise ValueError(f"X has {len(X)} rows and y has {len(y)}: each row needs its target")
+    import mlflow
+
+    content = _profile(model, X, y, holdout)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what MLflow says of whole numbers, on each call
+        uri, model_id = _log(model, X, name)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "profile.json").write_bytes(content)
+        mlflow.MlflowClient().log_model_artifacts(model_id, folder)
+    # Registered last: whoever sees the version sees the profile too.
+    if not registered_model_name:
+        return Logged(uri, "")
+    version = str(mlflow.register_model(uri, registered_model_name).version)
+    if alias:
+        mlflow.MlflowClient().set_registered_model_alias(registered_model_name, alias, version)
+    return Logged(uri, version)
+
+
+def _profile(model: Any, rows: Rows, targets: Any, holdout: tuple[Rows, Any] | None) -> bytes:
+    from mlflow.models import infer_signature
+
+    from trimtab_toolbox.profiling.profile import build_profile, importance_of
+    from trimtab_toolbox.profiling.scores import cross_validated, held_out
+    from trimtab_toolbox.signature import schema_of_signature
+    from trimtab_toolbox.table import to_tensors
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        schema = schema_of_signature(infer_signature(rows))
+    if schema is None:
+        raise ValueError("X has no columns: give the table or matrix that the model was fitted with")
+    asked = _askable(model)
+    verdicts = held_out(asked, *holdout) if holdout else cross_validated(asked, rows, targets)
+    importance = importance_of(asked, *(holdout or (rows, targets)))
+    return build_profile(asked, to_tensors(_table(rows), schema.inputs), schema.inputs, verdicts, importance)
+
+
+def _log(model: Any, rows: Rows, name: str) -> tuple[str, str]:
+    import mlflow.lightgbm
+    import mlflow.sklearn
+    import mlflow.xgboost
+    from mlflow.models import infer_signature
+
+    library = type(model).__module__.split(".")[0]
+    signature = infer_signature(rows, _askable(model).predict(rows[:EXAMPLE_ROWS]))
+    common = {
+        "name": name,
+        "signature": signature,
+        "input_example": rows[:EXAMPLE_ROWS],
+        "pip_requirements": _requirements(model),  # finding them takes MLflow longer than all the rest
+    }
+    if library == "xgboost":
+        logged = mlflow.xgboost.log_model(model, **common)
+    elif library == "lightgbm":
+        logged = mlflow.lightgbm.log_model(model, **common)
+    else:
+        # Data and no code, unlike a pickle; the types are the model's own.
+        logged = mlflow.sklearn.log_model(
+            model, serialization_format="skops", skops_trusted_types=_types(model), **common
+        )
+    return str(logged.model_uri), str(logged.model_id)
+
+
+def _requirements(model: Any) -> list[str]:
+    import sklearn
+
+    names = {name.split(".")[0] for name in [type(model).__module__, *_types(model)]}
+    found = {"scikit-learn": sklearn.__version__}
+    for module in names & set(_PACKAGES):
+        found[_PACKAGES[module]] = importlib.import_module(module).__version__
+    return [f"{package}=={version}" for package, version in sorted(found.items())]
+
+
+def _types(model: Any) -> list[str]:
+    import skops.io
+
+    return list(skops.io.get_untrusted_types(data=skops.io.dumps(model)))
+
+
+def _askable(model: Any) -> Any:
+    """`model`, or a bare booster behind the `predict` with which it will be served."""
+    from trimtab_serving.runtimes.boosters import LightgbmBooster, XgboostBooster
+
+    if type(model).__module__ == "xgboost.core":
+        return XgboostBooster(model.copy())
+    return LightgbmBooster(model) if type(model).__module__ == "lightgbm.basic" else model
+
+
+def _table(rows: Any) -> pd.DataFrame:
+    import pandas as pd
+
+    table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows)
+    return table.set_axis([str(name) for name in table.columns], axis=1)
