@@ -66,7 +66,7 @@ class Spec(ApiModel):
     """What to import, and under which conditions it may be served."""
 
     source: Source
-    format: Literal["Auto", "MLflow", "Sklearn", "ONNX"] = "Auto"
+    format: Literal["Auto", "MLflow", "Sklearn", "XGBoost", "LightGBM", "ONNX"] = "Auto"
     """What lies at the source; Auto looks."""
     optimize: Literal["Auto", "Off"] = "Auto"
     """Auto converts to ONNX and keeps the result only if it was seen to agree with the original; Off serves the
