@@ -78,6 +78,7 @@ def catalog() -> dict[str, Program]:
     programs += [
         Program("metrics-server", "v0.9.0", "sigs.k8s.io/metrics-server/cmd/metrics-server", False),
         Program("kwok", "v0.8.0", "sigs.k8s.io/kwok/cmd/kwok", False),
+        Program("versitygw", "v1.8.0", "github.com/versity/versitygw/cmd/versitygw", False),
         Program("actionlint", "v1.7.8", "github.com/rhysd/actionlint/cmd/actionlint", False),
     ]
     return {program.name: program for program in programs}

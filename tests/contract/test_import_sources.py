@@ -194,7 +194,7 @@ def registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     authorization = {}
     if request.param == "basic":
         # The password "letmein", as htpasswd -B writes it.
-        (home / "users").write_text("reader:$2b$05$Ltyof3XkUmVjkjGvODD6wu1eHDK1nDP9vKtkn9nfTm4vSyfDPgVaO\n")
+        (home / "users").write_text("reader:$2y$05$abcdefghijklmnopqrstuuKwWV7ESJpzKzf9FQg57dBvMuv92X9HS\n")
         settings += f"auth: {{htpasswd: {{realm: models, path: {home}/users}}}}\n"
         authorization = {"authorization": "Basic " + base64.b64encode(b"reader:letmein").decode()}
     (home / "config.yml").write_text(settings)

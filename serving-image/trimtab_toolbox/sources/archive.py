@@ -35,7 +35,7 @@ def unpack_if_archive(source: Path, into: Path, max_bytes: int) -> Path:
                 return source
             _unpack_zip(archive, into, max_bytes)
     elif _is_tar(source):
-        _unpack_tar(source, into, max_bytes)
+        unpack_tar(source, into, max_bytes)
     else:
         return source
     return _model_folder(into, source.name)
@@ -54,7 +54,8 @@ def _is_tar(source: Path) -> bool:
         return compressed
 
 
-def _unpack_tar(source: Path, into: Path, max_bytes: int) -> None:
+def unpack_tar(source: Path, into: Path, max_bytes: int) -> None:
+    """Unpack the tar or tar.gz `source`; UnsafeArchive, TooLarge, or LoadFailed for a damaged one."""
     into.mkdir(parents=True, exist_ok=True)
     with source.open("rb") as raw:
         compressed = raw.read(2) == b"\x1f\x8b"

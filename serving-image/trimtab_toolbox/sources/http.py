@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -62,20 +63,23 @@ def fetch(
     request: Request,
     into: Path,
     *,
+    name: str = "",
+    headers: Mapping[str, str] = MappingProxyType({}),
     silence_seconds: float = SILENCE_SECONDS,
     pause: Callable[[float], None] = time.sleep,
 ) -> Path:
-    """Download the file at `request.uri` into `into` and return its path.
+    """Download the file at `request.uri` into `into`, as `name` if one is given, and return its path.
 
+    Headers with credentials go to the address itself and not to where it redirects on another host.
     Raises SourceNotFound (4xx), SourceUnreachable, TooLarge or DigestMismatch.
     """
     into.mkdir(parents=True, exist_ok=True)
-    transfer = _Transfer(request, into / _file_name(request.uri))
+    transfer = _Transfer(request, into / (name or _file_name(request.uri)))
     transfer.restart()
     timeout = httpx.Timeout(silence_seconds, connect=CONNECT_SECONDS)
     # Asking for the bytes as they are: a length or a range of compressed bytes would mean something else.
-    headers = {"accept-encoding": "identity", "user-agent": "trimtab"}
-    with httpx.Client(timeout=timeout, headers=headers, follow_redirects=True, max_redirects=5) as client:
+    sent = {"accept-encoding": "identity", "user-agent": "trimtab", **headers}
+    with httpx.Client(timeout=timeout, headers=sent, follow_redirects=True, max_redirects=5) as client:
         client.event_hooks["request"].append(lambda request: _keep_encrypted(transfer, request))
         _until_whole(client, transfer, pause)
     _check_pin(transfer)

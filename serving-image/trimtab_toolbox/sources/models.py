@@ -1,4 +1,4 @@
-"""Models of an MLflow registry, `models:/NAME/VERSION`, through MLflow's own client.
+"""What MLflow keeps, `models:/NAME/VERSION` and `runs:/RUN/PATH`, through MLflow's own client.
 
 The client knows every place MLflow may have put the files (its artifact proxy, buckets, a DBFS), so we leave the
 download to it and add what it lacks: the size is known before a byte is fetched, and its many exceptions
@@ -31,11 +31,11 @@ _FORBIDDEN = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
 
 
 def fetch(request: Request, into: Path) -> Path:
-    """Download the model folder of a registry version (or alias) into `into` and return the folder."""
+    """Download the folder of a registry version (or alias), or of a run's artifact, and return it."""
     if request.digest:
         message = (
-            "a digest pins one downloaded file, and a registry version is a folder of files: "
-            f"remove the digest of {request.uri}, its version cannot change"
+            "a digest pins one downloaded file, and MLflow's models are folders of files: "
+            f"remove the digest of {request.uri}, what it names cannot change"
         )
         raise Failure(Reason.UNSUPPORTED_FORMAT, message)
     server = _server()
@@ -58,7 +58,7 @@ def _download(request: Request, into: Path) -> Path:
 
     sizes = list(_sizes(request.uri))
     if not sizes:
-        message = f"{request.uri} has no files; register a version of a logged model"
+        message = f"{request.uri} has no files; name a logged model"
         raise Failure(Reason.SOURCE_NOT_FOUND, message)
     if sum(sizes) > request.max_bytes:
         message = (
@@ -87,7 +87,7 @@ def _sizes(uri: str, below: str = "") -> Iterator[int]:
 def _server() -> str:
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not uri:
-        message = "MLFLOW_TRACKING_URI is not set; a models:/ source needs the address of an MLflow server"
+        message = "MLFLOW_TRACKING_URI is not set; models:/ and runs:/ sources need the address of an MLflow server"
         raise Failure(Reason.SETTINGS_INVALID, message)
     parts = urlsplit(uri)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
@@ -97,10 +97,10 @@ def _failure(uri: str, server: str, error: Exception) -> Failure:
     code = str(getattr(error, "error_code", ""))
     text = _short(error)
     if code in _ABSENT:
-        return Failure(
-            Reason.SOURCE_NOT_FOUND,
-            f"{uri} is not in the registry of {server}: {text}; write models:/NAME/VERSION with a version that exists",
-        )
+        where, form = "in the registry of", "models:/NAME/VERSION with a version that exists"
+        if uri.startswith("runs:"):
+            where, form = "among the runs of", "runs:/RUN/PATH with the run's id and the model's name in it"
+        return Failure(Reason.SOURCE_NOT_FOUND, f"{uri} is not {where} {server}: {text}; write {form}")
     if code in _FORBIDDEN:
         return Failure(
             Reason.SOURCE_NOT_FOUND,
