@@ -11,8 +11,8 @@ from tests.pod_security import violations
 
 WRITE = ["list", "watch", "create", "patch", "delete"]
 OPERATOR_MAY: dict[tuple[str, str], list[str]] = {
-    ("trimtab.dev", "mlmodels"): ["get", "list", "watch"],
-    ("trimtab.dev", "modeldeployments"): ["get", "list", "watch"],
+    ("trimtab.dev", "mlmodels"): ["list", "watch"],
+    ("trimtab.dev", "modeldeployments"): ["list", "watch"],
     ("trimtab.dev", "mlmodels/status"): ["patch"],
     ("trimtab.dev", "modeldeployments/status"): ["patch"],
     ("trimtab.dev", "mlmodels/finalizers"): ["update"],
@@ -24,7 +24,7 @@ OPERATOR_MAY: dict[tuple[str, str], list[str]] = {
     ("networking.k8s.io", "networkpolicies"): WRITE,
     ("batch", "jobs"): WRITE,
     ("", "pods"): ["list", "watch"],
-    ("events.k8s.io", "events"): ["create", "patch"],
+    ("events.k8s.io", "events"): ["create"],
 }
 
 

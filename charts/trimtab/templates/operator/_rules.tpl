@@ -1,11 +1,12 @@
 {{/*
 What the operator may do to objects of its users: no more than it does, nothing by wildcard, no Secrets. It lists and
 watches instead of getting, writes by server-side apply (create and patch), and prunes by deleting.
+tests/apiserver/faults/test_rights.py holds this list to what is used.
 */}}
 {{- define "trimtab.rules" -}}
 - apiGroups: [trimtab.dev]
   resources: [mlmodels, modeldeployments]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [trimtab.dev]
   resources: [mlmodels/status, modeldeployments/status]
   verbs: [patch]
@@ -36,7 +37,7 @@ watches instead of getting, writes by server-side apply (create and patch), and 
   verbs: [list, watch]
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end -}}
 
 {{/* The subject of every binding. */}}
