@@ -92,10 +92,10 @@ class Life:
         await self.kube.patch("ModelDeployment", self.namespace, self.name, change, sub="scale")
         return await self.settled(version, pods=replicas)
 
-    async def autoscale(self, wanted: Object | None, pods: int) -> Object:
+    async def autoscale(self, wanted: Object | None, pods: int, version: int = 2) -> Object:
         """Turn autoscaling on or off, and wait until that is done and `pods` pods are available."""
         await self.kube.patch("ModelDeployment", self.namespace, self.name, {"spec": {"autoscaling": wanted}})
-        return await self.settled(version=2, pods=pods, scalers=1 if wanted else 0)
+        return await self.settled(version, pods, scalers=1 if wanted else 0)
 
     async def delete(self) -> None:
         """Delete both and wait until nothing is left of them."""

@@ -16,6 +16,7 @@ from tests.quiet import Quiet, settled
 log = logging.getLogger(__name__)
 FASTER = ("--kube-api-qps=2000", "--kube-api-burst=4000")
 FLAGS = {
+    "kube-apiserver": ["--enable-admission-plugins=OwnerReferencesPermissionEnforcement"],
     "kube-controller-manager": [*FASTER, "--horizontal-pod-autoscaler-sync-period=1s"],
     "kube-scheduler": FASTER,
 }
