@@ -17,7 +17,7 @@ from tests.kubelet import digest_of
 
 MANAGED = "app.kubernetes.io/managed-by=trimtab"
 CHILDREN = ("Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "Job")
-STEP_SECONDS = 90.0
+STEP_SECONDS = 240.0
 # Given by the server, differently each time; and what is a hash of one of these.
 CHANCE = frozenset({"clusterIP", "clusterIPs", "trimtab.dev/desired-hash", "uid", "lastTransitionTime"})
 TIMES = frozenset({"switchedAt", "importedAt"})
