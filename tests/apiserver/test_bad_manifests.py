@@ -39,7 +39,7 @@ def test_the_table_is_as_long_as_promised() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("registry stage", "source.uri must be models:/NAME@ALIAS"),
+        ("registry stage", "must be models:/NAME@ALIAS"),
         ("misspelt replicas", 'unknown field "spec.replica"'),
         ("negative replicas", "should be greater than or equal to 0"),
         ("the same variable twice", 'spec.env[1]: Duplicate value: {"name":"A"}'),

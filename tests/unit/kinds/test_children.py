@@ -254,6 +254,17 @@ class TestImportJob:
     def job(self, platform: Platform = PLATFORM, **more: Any) -> Object:
         return import_job(MLModel.parse(mlmodel_object(**more)), "models:/credit/1", platform)
 
+    def test_a_claim_is_mounted_for_reading_and_only_where_one_is_the_source(self) -> None:
+        uri = "pvc://shared-models/credit/model.skops"
+        pod = pod_of(import_job(MLModel.parse(mlmodel_object(uri)), uri, PLATFORM))["spec"]
+        (container,) = pod["containers"]
+        (volume,) = (v for v in pod["volumes"] if "persistentVolumeClaim" in v)
+        assert volume["persistentVolumeClaim"] == {"claimName": "shared-models", "readOnly": True}
+        (mount,) = (m for m in container["volumeMounts"] if m["name"] == volume["name"])
+        assert mount["readOnly"] is True
+        assert env_of(container)["TRIMTAB_PVC_DIR"] == mount["mountPath"]
+        assert "TRIMTAB_PVC_DIR" not in env_of(pod_of(self.job())["spec"]["containers"][0])
+
     @pytest.mark.parametrize("platform", [PLATFORM, SECRETS], ids=["no secret", "secret"])
     def test_it_is_what_the_api_server_and_the_restricted_standard_want(self, platform: Platform) -> None:
         job = self.job(platform, source={"credentialsSecretName": "own"})

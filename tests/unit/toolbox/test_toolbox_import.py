@@ -184,7 +184,7 @@ def test_a_kind_of_address_that_is_not_known(tmp_path: Path) -> None:
     with pytest.raises(Failure) as caught:
         run_import(request, tmp_path / "work", Journal(io.StringIO()))
     assert caught.value.reason is Reason.UNSUPPORTED_FORMAT
-    assert "supported are models:/NAME/VERSION (MLflow's registry), https://HOST/FILE" in caught.value.message
+    assert "supported are models:/NAME/VERSION and runs:/RUN/PATH (MLflow)" in caught.value.message
 
 
 def test_a_pin_cannot_be_honoured_for_a_folder(tmp_path: Path) -> None:

@@ -25,8 +25,15 @@ from trimtab.core.api import (
 from trimtab.core.objects import Object
 from trimtab.core.schema import AGE, READY, Column, Definition, Names
 
-MLFLOW_URI = r"^models:/[^/@?#]+(@[^/@?#]+|/[0-9]+|/latest)$"
-HTTPS_URI = r"^https?://[^\s/?#@]+/[^\s?#]+([?]\S*)?$"
+SOURCES = (
+    r"^models:/[^/@?#]+(@[^/@?#]+|/[0-9]+|/latest)$",
+    r"^runs:/[0-9A-Za-z_-]+/[^\s?#]+$",
+    r"^https?://[^\s/?#@]+/[^\s?#]+([?]\S*)?$",
+    r"^(s3|gs|az)://[^\s/?#@]+/[^\s?#]+$",
+    r"^hf://[^\s/@?#]+/[^\s/@?#]+(@[^\s/?#]+)?(/[^\s?#]*)?$",
+    r"^oci://[^\s/?#@]+/[^\s?#@:]+(:[^\s/?#@]+|@sha256:[0-9a-f]{64})$",
+    r"^pvc://[a-z0-9][a-z0-9.-]*/[^\s?#]+$",
+)
 
 
 class Source(ApiModel):
@@ -46,14 +53,17 @@ class Source(ApiModel):
     uri: Annotated[
         str,
         matching(
-            f"{MLFLOW_URI}|{HTTPS_URI}",
-            "source.uri must be models:/NAME@ALIAS, models:/NAME/VERSION, models:/NAME/latest or https://HOST/PATH, "
+            "|".join(SOURCES),
+            "must be models:/NAME@ALIAS, models:/NAME/VERSION, runs:/RUN/PATH, https://HOST/PATH, "
+            "s3|gs|az://BUCKET/PATH, hf://OWNER/REPO, oci://HOST/REPO:TAG, pvc://CLAIM/PATH, "
             "without user, password or fragment",
             max_length=1024,
         ),
     ]
-    """models:/NAME@ALIAS, models:/NAME/VERSION or models:/NAME/latest in MLflow's registry, or https://HOST/PATH to
-    one file. An alias and `latest` are looked at every `pollSeconds`; all other references count as immutable."""
+    """models:/NAME@ALIAS, models:/NAME/VERSION or models:/NAME/latest in MLflow's registry, runs:/RUN/PATH in its runs,
+    https://HOST/PATH to one file, a file or folder in a bucket (s3, gs, az), on the Hugging Face hub (hf), in an OCI
+    registry (oci) or in a PersistentVolumeClaim of this namespace (pvc). An alias and `latest` are looked at every
+    `pollSeconds`; all other references count as immutable."""
     digest: Annotated[str, digest_or_empty("source.digest")] = ""
     """sha256:… that the file behind an https:// address must have."""
     credentials_secret_name: Annotated[str, name_or_empty("source.credentialsSecretName", "Secret")] = ""

@@ -17,6 +17,7 @@ from trimtab.kinds.mlmodel.api import MLModel
 
 IMPORT_KEY = f"{GROUP}/import-key"
 CONTAINER = "import"
+VOLUME = "/trimtab/volume"
 RETRIES = 3
 MAX_BYTES = 2 * 2**30
 TIMEOUT_SECONDS = 900
@@ -75,8 +76,16 @@ def _pod(model: MLModel, uri: str, platform: Platform) -> dict[str, Any]:
         "enableServiceLinks": False,
         "securityContext": POD_SECURITY,
         "containers": [_container(model, uri, platform)],
-        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "8Gi"}}],
+        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "8Gi"}}, *_claim(uri)],
     }
+
+
+def _claim(uri: str) -> list[dict[str, Any]]:
+    """The volume behind a pvc:// source, which the Job may read and nothing else."""
+    if not uri.startswith("pvc://"):
+        return []
+    claim = {"claimName": uri.removeprefix("pvc://").partition("/")[0], "readOnly": True}
+    return [{"name": "source", "persistentVolumeClaim": claim}]
 
 
 def _container(model: MLModel, uri: str, platform: Platform) -> dict[str, Any]:
@@ -96,6 +105,7 @@ def _container(model: MLModel, uri: str, platform: Platform) -> dict[str, Any]:
             TRIMTAB_MAX_BYTES=str(MAX_BYTES),
             TRIMTAB_TIMEOUT_SECONDS=str(TIMEOUT_SECONDS),
             TRIMTAB_RESULT_PATH="/dev/termination-log",
+            TRIMTAB_PVC_DIR=VOLUME if _claim(uri) else "",
             MLFLOW_TRACKING_URI=platform.tracking_uri,
             HOME="/tmp",  # noqa: S108 - the only writable path of the pod
         ),
@@ -105,7 +115,10 @@ def _container(model: MLModel, uri: str, platform: Platform) -> dict[str, Any]:
         },
         "securityContext": CONTAINER_SECURITY,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
+        "volumeMounts": [
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            *({"name": volume["name"], "mountPath": VOLUME, "readOnly": True} for volume in _claim(uri)),
+        ],
     }
     secrets = secret_environment(platform.job_secret_name, spec.source.credentials_secret_name)
     return {**container, "envFrom": secrets} if secrets else container
