@@ -4,8 +4,8 @@ skl2onnx 1.20 hands booleans of HistGradientBoosting to onnx as integers, which 
 most used of scikit-learn, so their nodes are given plain Python integers on the way. That is harmless where it is no
 more needed.
 
-LightGBM compares in FP64. Rounded to FP32 its thresholds send values that lie on them the other way, so they stay FP64
-in the graph wherever its input is.
+LightGBM and HistGradientBoosting compare in FP64. Rounded to FP32 their thresholds send values that lie on them the
+other way, so they stay FP64 in the graph wherever its input is.
 """
 
 from __future__ import annotations
@@ -31,13 +31,18 @@ Change = Callable[[str, Any, dict[str, Any]], dict[str, Any]]
 @functools.cache
 def complete_converters() -> None:
     """Repair and register, once a process."""
-    from skl2onnx.common._registration import get_converter, register_converter
+    from skl2onnx.common._registration import (
+        get_converter,
+        get_shape_calculator,
+        register_converter,
+        register_shape_calculator,
+    )
 
     for alias in _ALIASES:
         known = get_converter(alias)
-        register_converter(
-            alias, _changing(known, _plain_integers), overwrite=True, options=known.get_allowed_options()
-        )
+        changed = _changing(_changing(known, _doubles_for_doubles), _plain_integers)
+        register_shape_calculator(alias, _narrow(get_shape_calculator(alias)), overwrite=True)
+        register_converter(alias, changed, overwrite=True, options=known.get_allowed_options())
     known = get_converter(imputer.ALIAS)
     register_converter(imputer.ALIAS, imputer.with_doubles(known), overwrite=True, options=known.get_allowed_options())
     _register_boosters()
@@ -68,7 +73,6 @@ def _register_boosters() -> None:
 
 def _register(kind: type, alias: str, converter: Converter, *, classifies: bool) -> None:
     from skl2onnx import update_registered_converter
-    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
     from skl2onnx.common.shape_calculator import (
         calculate_linear_classifier_output_shapes,
         calculate_linear_regressor_output_shapes,
@@ -76,15 +80,21 @@ def _register(kind: type, alias: str, converter: Converter, *, classifies: bool)
 
     shapes = calculate_linear_classifier_output_shapes if classifies else calculate_linear_regressor_output_shapes
     options = _CLASSIFIER_OPTIONS if classifies else {"split": None}
+    update_registered_converter(kind, alias, _narrow(shapes), converter, overwrite=True, options=options)
+
+
+def _narrow(shapes: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Trees answer in FP32 even where they compare in FP64."""
 
     def narrow_shapes(operator: Any) -> None:
-        """Trees answer in FP32 even where they compare in FP64."""
+        from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+
         shapes(operator)
         for output in operator.outputs:
             if isinstance(output.type, DoubleTensorType):
                 output.set_type(FloatTensorType(output.type.shape))
 
-    update_registered_converter(kind, alias, narrow_shapes, converter, overwrite=True, options=options)
+    return narrow_shapes
 
 
 def _register_balanced_forest() -> None:

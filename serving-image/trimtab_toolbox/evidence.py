@@ -56,7 +56,9 @@ def has_trees_behind_steps(model: Any) -> bool:
     steps = getattr(model, "steps", None)
     if not steps or len(steps) < 2:
         return False
-    return is_boosted(steps[-1][1]) or next(_trees(steps[-1][1]), None) is not None
+    last = steps[-1][1]
+    members = np.ravel(np.asarray(getattr(last, "estimators_", []), dtype=object))
+    return any(takes_missing(part) or next(_trees(part), None) is not None for part in (last, *members))
 
 
 def is_boosted(model: Any) -> bool:

@@ -34,6 +34,7 @@ def prepared(model: Any, *, narrow_last: bool) -> Any:
 
 def _prepared(part: Any) -> Any:
     from sklearn.compose import ColumnTransformer
+    from sklearn.ensemble import VotingClassifier
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
@@ -53,6 +54,11 @@ def _prepared(part: Any) -> Any:
     if isinstance(part, (OneHotEncoder, OrdinalEncoder)):
         ready = copy.copy(part)
         ready.categories_ = [_named(categories) for categories in part.categories_]
+        return ready
+    if isinstance(part, VotingClassifier):
+        # How its `transform` lays out the members' answers, which nobody asks for here.
+        ready = copy.copy(part)
+        ready.flatten_transform = False
         return ready
     if type(part).__module__ == "xgboost.sklearn":
         ready = copy.copy(part)

@@ -80,7 +80,9 @@ def example_rows(opened: Estimator, schema: Schema, rows: pd.DataFrame) -> pd.Da
 def _candidates(opened: Estimator, schema: Schema, logged: pd.DataFrame | None) -> Iterator[pd.DataFrame]:
     """Rows to compare on, the most telling first: made-up rows may break a rule that the training data keep."""
     columns = _columns(opened, schema, logged)
-    drawn = pd.concat([_drawn(columns), _edges(columns)], ignore_index=True)
+    # Values that were seen, in new company: where they are few, ties are many.
+    seen = [] if logged is None else [_recombined(logged)]
+    drawn = pd.concat([_drawn(columns), *seen, _edges(columns)], ignore_index=True)
     yield _assemble(schema, logged, drawn)
     numbers = [name for name, kind in _kinds(schema).items() if kind not in ("BYTES", "BOOL")]
     # No number is negative where something takes logarithms or roots.
