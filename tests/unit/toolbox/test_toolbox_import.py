@@ -85,9 +85,7 @@ async def test_a_model_that_cannot_be_converted_is_served_and_says_why(
     model = NearestCentroid().fit(*tumours)
     done = importing(save(model, tmp_path / "model", tumours[0], skops_trusted_types=PRIVATE))
     assert done.info.runtime == "python"
-    assert done.result["fallback"].startswith(
-        "NearestCentroid could not be converted to ONNX: MissingShapeCalc"
-    )
+    assert done.result["fallback"].startswith("NearestCentroid could not be converted to ONNX: MissingShapeCalc")
     assert "parity" not in done.result
     answer = await served(done, tumours[0])
     assert (answer["label"] == model.predict(tumours[0])).all()
