@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 
@@ -10,6 +11,7 @@ import pytest
 from tests.controlplane import ControlPlane
 from tests.faultproxy import FaultProxy
 from tests.kube import Kube
+from tests.lives import Undisturbed, undisturbed_life
 from tests.operators import Nest
 from tests.quiet import Quiet, settled
 
@@ -37,6 +39,12 @@ def hatchery(cluster: ControlPlane) -> Iterator[Nest]:
     """The one place that operators are forked from."""
     with Nest(cluster.folder) as nest:
         yield nest
+
+
+@pytest.fixture(scope="session")
+def undisturbed(cluster: ControlPlane, hatchery: Nest) -> Undisturbed:
+    """A full life in which nothing happens: what others are held against."""
+    return asyncio.run(undisturbed_life(cluster, hatchery))
 
 
 @pytest.fixture(scope="session")

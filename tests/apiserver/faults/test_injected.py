@@ -17,6 +17,7 @@ from tests.faults import WRITES, Call, Fault, Reset, Rule, Status
 from tests.kube import Kube
 from tests.kubelet import imports
 from tests.life import Life
+from tests.lives import Undisturbed
 from tests.operators import Nest, Operator
 
 LIVES = 3
@@ -55,15 +56,16 @@ class Sort:
         )
 
 
-async def test_recovers_from_every_failure_of_every_call(nest: Nest, proxy: FaultProxy, kube: Kube) -> None:
+async def test_recovers_from_every_failure_of_every_call(
+    nest: Nest, proxy: FaultProxy, kube: Kube, undisturbed: Undisturbed
+) -> None:
+    sorts = sorted(set(map(Sort.of, undisturbed.calls)))
+    assert {"get", "list", "watch", *WRITES} == {sort.verb for sort in sorts}
     async with imports(kube):
-        operator, expected = await _lead(nest, proxy, kube, ())
-        sorts = sorted({Sort.of(record.call) for record in proxy.calls(caller=operator.caller)})
-        assert {"get", "list", "watch", *WRITES} == {sort.verb for sort in sorts}
         trials = [_trial(nest, proxy, kube, fault, sorts[n::LIVES]) for fault in FAULTS for n in range(LIVES)]
         ends = await asyncio.gather(*trials)
     for what, end in ends:
-        assert end == expected, what
+        assert end == undisturbed.left, what
 
 
 async def _trial(nest: Nest, proxy: FaultProxy, kube: Kube, fault: str, sorts: Sequence[Sort]) -> tuple[str, Any]:

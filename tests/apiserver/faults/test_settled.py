@@ -10,7 +10,7 @@ from tests.quiet import QUIET_SECONDS, Quiet
 
 
 async def test_a_settled_cluster_is_not_written_to(quiet: Quiet) -> None:
-    """The minute began with the tests of leadership, which mostly wait."""
+    """The minute began with the tests of leadership, which mostly wait, and went on during those that came between."""
     await asyncio.sleep(max(0.0, quiet.since + QUIET_SECONDS - time.monotonic()))
     calls = [record.call for record in quiet.proxy.calls()[quiet.calls_before :]]
     assert [call for call in calls if call.verb in WRITES and call.resource != "leases"] == []
