@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from hack.cluster import paths
@@ -30,9 +31,9 @@ _ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive"}
 _TIMEOUT_SECONDS = 900
 
 
-def missing() -> list[str]:
+def missing(programs: Mapping[str, str] = PROGRAMS) -> list[str]:
     """Return the Debian packages whose program this machine lacks."""
-    return [package for package, program in PROGRAMS.items() if locate(program) is None]
+    return [package for package, program in programs.items() if locate(program) is None]
 
 
 def locate(program: str) -> Path | None:
@@ -41,9 +42,9 @@ def locate(program: str) -> Path | None:
     return Path(found) if found else None
 
 
-def install_missing() -> None:
+def install_missing(programs: Mapping[str, str] = PROGRAMS) -> None:
     """Install with apt what is missing; does nothing, quickly, when nothing is."""
-    wanted = missing()
+    wanted = missing(programs)
     if not wanted:
         return
     if shutil.which("apt-get") is None:
