@@ -18,7 +18,7 @@ import yaml
 from trimtab.kinds import KINDS
 
 USER = "trimtab-operator"
-READS = frozenset({"get", "list", "watch"})
+READS = frozenset({"get", "list", "watch", "find"})
 CHILDREN = frozenset(resource.plural for kind in KINDS.values() for resource in kind.children)
 
 
@@ -32,7 +32,8 @@ def policy(path: Path) -> None:
 
 @dataclass(frozen=True)
 class Request:
-    """One answered request; `at` is when the answer went out, in seconds since the epoch."""
+    """One answered request; `at` is when the answer went out, in seconds since the epoch. The verb is the server's, but
+    for a list of at most one object, which is a "find"."""
 
     at: float
     verb: str
@@ -82,7 +83,8 @@ class AuditLog:
         resource = "/".join(filter(None, (reference["resource"], reference.get("subresource", ""))))
         at = datetime.fromisoformat(str(line["stageTimestamp"])).timestamp()
         code = int(status["code"]) if isinstance(status, dict) else 0
-        self.requests.append(Request(at, str(line["verb"]), resource, code))
+        one = line["verb"] == "list" and "fieldSelector=metadata.name" in str(line["requestURI"])
+        self.requests.append(Request(at, "find" if one else str(line["verb"]), resource, code))
 
 
 def tally(requests: Iterable[Request]) -> Counter[str]:
