@@ -58,7 +58,7 @@ layers: venv
 	$(call timed,layers,PYTHONPATH=operator:serving-image $(VENV)/bin/lint-imports --no-cache)
 
 unit: venv
-	$(call timed,unit,$(RUN) -m pytest tests/unit tests/property -q)
+	$(call timed,unit,$(RUN) -m pytest tests/unit tests/property -q -n 2)
 
 contract: venv
 	$(call timed,contract,$(RUN) -m pytest tests/contract -q)
