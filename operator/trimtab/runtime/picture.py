@@ -8,6 +8,7 @@ die without a sound. How much they found is a metric, and their silence makes th
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +20,8 @@ from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.store import Store
 
 log = logging.getLogger(__name__)
-FIRST_CHECK = 30.0
+# Soon, for what vanished after the first picture and before the watches began; and for watches that were slow to begin.
+EARLY_CHECKS = (5.0, 25.0)
 FIRST_RETRY = 1.0
 LAST_RETRY = 15.0
 
@@ -69,11 +71,9 @@ class Picture:
                 delay = min(delay * 2, LAST_RETRY)
 
     async def watch_over(self, period: float) -> None:
-        """List everything again each period, forever; the first time soon, for what vanished before watches began."""
-        delay = min(period, FIRST_CHECK)
-        while True:
-            await asyncio.sleep(delay)
-            delay = period
+        """List everything again each period (seconds), forever, and twice early on."""
+        for delay in itertools.chain(EARLY_CHECKS, itertools.repeat(period)):
+            await asyncio.sleep(min(delay, period))
             try:
                 await self.check()
             except ApiError as error:
