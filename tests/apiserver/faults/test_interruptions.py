@@ -135,6 +135,34 @@ async def test_a_deletion_that_no_watch_tells_of_is_repaired(
         await life.settled(version=1, pods=2)
 
 
+async def test_a_deletion_before_the_watches_begin_is_repaired(
+    nest: Nest, proxy: FaultProxy, kube: Kube, namespace: str, cluster: ControlPlane
+) -> None:
+    """It is in the picture that an operator starts with, and in nothing that the watches ever say."""
+    first = nest.start(proxy, namespace)
+    async with imports(kube):
+        await Life(kube, namespace).create()
+        watching = _kopfs(proxy)
+        await first.stop()
+        gaps: list[float] = []
+
+        def in_the_gap(call: Call) -> None:
+            if call.user_agent == watching and (call.verb, call.resource) == ("list", "services") and not gaps:
+                assert cluster.kubectl("delete", "service", "d", "-n", namespace).returncode == 0
+                gaps.append(time.monotonic())
+
+        proxy.before.append(in_the_gap)
+        nest.start(proxy, namespace)
+
+        async def back() -> bool:
+            return bool(gaps) and await kube.get("Service", namespace, "d") is not None
+
+        await until(back, 30, "the Service is there again")
+        seconds = time.monotonic() - gaps[0]
+        log.info("deleted before the watches began: made again after %.1f s", seconds)
+        assert seconds < 10
+
+
 @pytest.mark.parametrize("make", [drop, duplicate, reorder])
 async def test_lives_the_same_life_whatever_watches_tell(
     nest: Nest, proxy: FaultProxy, kube: Kube, make: Callable[[], Events]

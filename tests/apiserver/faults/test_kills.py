@@ -82,8 +82,8 @@ async def test_same_end_whichever_write_was_the_last(
     deaths = {write for reaper in dealt for write in reaper.deaths}
     figures = (len(writes), len(deaths), LIVES, len(always.deaths))
     log.info("%d writes; %d deaths in %d lives, %d in one", *figures)
-    # How often a status passes through the same moment is chance; everything else must have been the last once.
-    missed = {write for write in set(writes) - deaths if write.subresource != "status" and write.name}
+    # How often a status passes through the same moment, or a deletion is asked for before it shows, is chance.
+    missed = {write for write in set(writes) - deaths if write.nth == 1}
     assert not missed, "writes that nobody was killed after"
     assert len(deaths) > 0.8 * len(writes)
     # An event is about a status just written, so who dies after every write hardly lives to tell of one.
