@@ -28,7 +28,7 @@ from trimtab.kinds.modeldeployment.template import Bundle, Revision, revision
 from trimtab.runtime.store import Store
 
 REVISION = "trimtab.dev/revision"
-quick = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 versions = st.integers(1, 4)
 counts = st.integers(0, 6)
 times = st.integers(-100, 100).map(lambda seconds: START + timedelta(seconds=seconds))
@@ -81,7 +81,8 @@ def deployments(draw: st.DrawFn, serving: bool = False) -> tuple[Object, Store]:
     known = [bundle(v) for v in draw(st.lists(versions, unique=True, min_size=int(serving), max_size=4))]
     made = [revision(mdep, item, PLATFORM) for item in known]
     there = [item for one in made for item in draw(workloads(mdep, one))]
-    if made and draw(st.booleans()):
+    fronted: bool = draw(st.booleans())
+    if made and fronted:
         there.append(children.front(mdep, draw(st.sampled_from(made)).name))
     if serving:
         there = [children.workload(mdep, made[0]), *there]

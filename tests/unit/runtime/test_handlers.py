@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 from kubernetes.aio.client import Configuration
@@ -21,7 +22,7 @@ def test_it_writes_nothing_and_leads_nobody() -> None:
 
 
 def test_of_other_peoples_kinds_only_our_own_objects_are_watched() -> None:
-    selectors = handlers.settings(watched()).watching.label_selectors
+    selectors: Any = handlers.settings(watched()).watching.label_selectors
     selected = {(key.group, key.version, key.any_name): value for key, value in selectors.items()}
     others = [resource for resource in watched() if resource.group != GROUP]
     ours = "app.kubernetes.io/managed-by=trimtab"
