@@ -1,0 +1,1 @@
+"""Statistics behind decisions: pure, over counts, valid however often they are looked at."""
