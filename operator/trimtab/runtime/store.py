@@ -21,7 +21,7 @@ from trimtab.core.objects import API_VERSION, POD, Object, Ref, controller_of
 
 NOISE = ("managedFields", "selfLink", "generateName")
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-POD_STATUS = ("phase", "conditions", "initContainerStatuses", "containerStatuses")
+POD_STATUS = ("phase", "podIP", "conditions", "initContainerStatuses", "containerStatuses")
 
 ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 

@@ -65,7 +65,7 @@ def test_without_mlflow_a_store_is_enough() -> None:
     objects = render({"mlflow": {"enabled": False}, "store": {"uri": "gs://models/"}})
     assert told(objects)["TRIMTAB_MLFLOW_TRACKING_URI"] == ""
     assert told(objects)["TRIMTAB_STORE_URI"] == "gs://models"
-    assert len(one(objects, "NetworkPolicy", "trimtab-operator")["spec"]["egress"]) == 2
+    assert len(one(objects, "NetworkPolicy", "trimtab-operator")["spec"]["egress"]) == 3
 
 
 def test_values_become_settings() -> None:

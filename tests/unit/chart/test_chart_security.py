@@ -8,6 +8,8 @@ import pytest
 
 from tests.chart import DATABASE, EVERYTHING, EXTERNAL, VALUES, names, one, pod_specs, render
 from tests.pod_security import violations
+from trimtab.core.metadata import MANAGED_BY, MANAGER
+from trimtab.kinds.modeldeployment.template import PORT
 
 WRITE = ["list", "watch", "create", "patch", "delete"]
 OPERATOR_MAY: dict[tuple[str, str], list[str]] = {
@@ -127,13 +129,15 @@ def test_users_gain_the_kinds_through_the_clusters_own_roles() -> None:
     assert not [resource for _, resource in (*rights(view), *rights(edit)) if resource.endswith("/status")]
 
 
-def test_the_operator_reaches_dns_the_api_server_and_mlflow_only() -> None:
+def test_the_operator_reaches_dns_the_api_server_its_own_pods_and_mlflow_only() -> None:
     policy = one(render({}), "NetworkPolicy", "trimtab-operator")["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert policy["ingress"] == [{"ports": [{"protocol": "TCP", "port": 8080}]}]
-    dns, api_server, mlflow = policy["egress"]
+    dns, api_server, counts, mlflow = policy["egress"]
     assert {port["port"] for port in dns["ports"]} == {53}
     assert {port["port"] for port in api_server["ports"]} == {443, 6443}
+    assert counts["to"] == [{"namespaceSelector": {}, "podSelector": {"matchLabels": {MANAGED_BY: MANAGER}}}]
+    assert {port["port"] for port in counts["ports"]} == {PORT, 9902}
     assert mlflow["ports"] == [{"protocol": "TCP", "port": 5000}]
     assert mlflow["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "mlflow"
 

@@ -211,13 +211,10 @@ class TestSlim:
         )
         assert full["metadata"]["managedFields"] == [1], "the original is somebody else's"
 
-    def test_of_a_pod_only_its_troubles_are_kept(self) -> None:
+    def test_of_a_pod_only_its_troubles_and_its_address_are_kept(self) -> None:
         status = {"phase": "Running", "conditions": [], "containerStatuses": [], "podIP": "10.0.0.1"}
-        full = obj("Pod", "p", spec={"containers": ["many"]}, status=status)
-        assert slim(full) == {
-            **obj("Pod", "p"),
-            "status": {"phase": "Running", "conditions": [], "containerStatuses": []},
-        }
+        full = obj("Pod", "p", spec={"containers": ["many"]}, status={**status, "hostIP": "10.1.0.1", "qosClass": "x"})
+        assert slim(full) == {**obj("Pod", "p"), "status": status}
         assert slim(obj("Pod", "p"))["status"] == {}
 
     def test_the_store_keeps_the_slim_form(self) -> None:
