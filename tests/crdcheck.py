@@ -7,10 +7,11 @@ go through this and through a real API server, so it cannot drift from the truth
 from __future__ import annotations
 
 import copy
+import json
 import math
 from collections.abc import Iterator, Mapping
 from decimal import InvalidOperation
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import celpy
@@ -129,7 +130,13 @@ def _broken(node: Schema, value: Any, path: str) -> Iterator[str]:
 
 def evaluate(rule: str, value: Any) -> bool:
     """The verdict of one CEL rule on a value; CELEvalError where the rule cannot be applied to it."""
-    return bool(_program(rule).evaluate({"self": celpy.adapter.json_to_cel(value)}))
+    return _verdict(rule, json.dumps(value, sort_keys=True))
+
+
+@lru_cache(8_192)
+def _verdict(rule: str, text: str) -> bool:
+    """Remembered: a test that judges every write judges mostly what it has judged before."""
+    return bool(_program(rule).evaluate({"self": celpy.adapter.json_to_cel(json.loads(text))}))
 
 
 @cache

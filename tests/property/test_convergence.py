@@ -13,7 +13,7 @@ from tests.memory_operator import MemoryOperator
 from tests.property import strategies
 from trimtab.core.objects import Object, Ref, controller_of
 
-few = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=20, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 COUNTED = ("resourceVersion", "generation", "uid", "creationTimestamp")
 
 
