@@ -25,6 +25,7 @@ from trimtab_serving.counting.document import describe_counts
 from trimtab_serving.counting.fold import Counts, Folder
 from trimtab_serving.counting.layout import CODES, LATENCIES, LATENCY_EDGES, Layout
 from trimtab_serving.counting.recorder import Headers, Recorder
+from trimtab_serving.counting.sketch import describe_users
 from trimtab_serving.counting.state import State
 from trimtab_serving.outcomes.feedback import FeedbackDesk
 
@@ -99,6 +100,9 @@ class Metrics(Collector):
         """The counts document, as JSON."""
         told = {"schema": 1, "epoch": self._state.epoch, **self.identity}
         told |= describe_counts(self._state.folder.layout, self._state.totals())
+        users = self._recorder.users
+        if users is not None:
+            told["users"] = describe_users(users)
         if self.desk is not None:
             told["outcomes"] = self.desk.document()
         return msgspec.json.encode(told)

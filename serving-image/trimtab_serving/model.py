@@ -45,6 +45,8 @@ class Model:
         self.v2 = V2Codec(self.name, self.version, signature)
         self._runtime = runtime
         self._inline_rows = 0
+        self.example = b""
+        """The bundle's own request, once it has been answered."""
         self._timeout = settings.timeout_seconds
         slots = getattr(runtime, "slots", THREADS)
         joined = settings.batch_max_size if signature.row_by_row else 1
@@ -79,6 +81,7 @@ class Model:
             results = self._runtime.run(call.arrays, call.outputs.names)
             times.append(time.perf_counter() - start)
             self.v2.encode(call, results)
+        self.example = example
         # Only ONNX Runtime's cost is in the rows; Python models may wait for anything.
         if self.kind == "onnx":
             self._inline_rows = int(INLINE_SECONDS * _rows(call.arrays) / max(min(times), 1e-7))

@@ -16,6 +16,7 @@ from trimtab_serving.model import Model
 from trimtab_serving.protocol import v2
 from trimtab_serving.protocol.errors import RequestError
 from trimtab_serving.protocol.v2_codec import Encoded
+from trimtab_serving.smoke import SmokeTest
 
 SERVER_NAME = "trimtab"
 EXTENSIONS = ("binary_tensor_data",)
@@ -60,6 +61,7 @@ class Endpoints:
         self.name = settings.model_name
         self.version = settings.model_version
         self._limit = settings.max_request_bytes
+        self._smoke_test = SmokeTest()
         self._source = f"/v2/models/{self.name}".encode()
         server = {"name": SERVER_NAME, "version": __version__, "extensions": EXTENSIONS}
         self._server = Response(200, v2.encode(server))
@@ -81,6 +83,7 @@ class Endpoints:
             "/docs": Route("GET", self._page),
         }
         routes["/trimtab/v1/counts"] = Route("GET", self._counts, public=True)
+        routes["/trimtab/v1/smoke"] = Route("POST", self._smoke, public=True)
         if self._metrics.desk is not None:
             routes["/trimtab/v1/feedback"] = Route("POST", self._feedback)
         model = f"/v2/models/{self.name}"
@@ -156,6 +159,10 @@ class Endpoints:
 
     async def _counts(self, request: Request) -> Response:
         return Response(200, self._metrics.counts())
+
+    async def _smoke(self, request: Request) -> Response:
+        seconds = await self._smoke_test.run(self._loaded())
+        return Response(200, v2.encode({"ok": True, "seconds": seconds}))
 
     async def _feedback(self, request: Request) -> Response:
         desk = self._metrics.desk

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.property.test_user_sketch import sketch_of
 from trimtab_serving.bundle import BundleInfo, Tensor
 from trimtab_serving.counting import slab as slabs
 from trimtab_serving.counting.document import describe_counts
@@ -20,6 +21,7 @@ from trimtab_serving.counting.layout import LATENCY_EDGES, Layout
 from trimtab_serving.counting.profile import Boolean, Category, Moments, Numeric, Profile, Score, rest_hash
 from trimtab_serving.counting.recorder import Recorder, saw
 from trimtab_serving.counting.rows import Seen
+from trimtab_serving.counting.sketch import describe_users
 from trimtab_serving.counting.state import State
 
 EDGES = (-1.5, 0.0, 0.5, 2.0, 7.0)
@@ -64,7 +66,7 @@ REQUESTS = st.tuples(
     st.sampled_from([200, 200, 200, 200, 200, 400, 404, 418, 500, 503]),
     st.sampled_from(LATENCY_EDGES) | st.floats(0, 20),
     st.lists(ROWS, min_size=1, max_size=40),
-    st.sampled_from(["", "ann", "bob"]),
+    st.sampled_from(["", "ann", "bob", "cem"]),
     st.sampled_from([None, "x", "own", "elsewhere"]),
 )
 Row = tuple[float, float, str, bool, int, float]
@@ -90,9 +92,14 @@ class Recount:
         self.rows: list[Row] = []
         self.wrong: Counter[str] = Counter()
         self.bucketed = 0
+        self.users: set[str] = set()
+        self.dying = ""
+        """The user of a request that was never counted: one who was here all the same, and may be in the sketch."""
 
     def add(self, status: int, seconds: float, rows: list[Row], user: str, refused: str | None) -> None:
         self.classes[f"{status // 100}xx"] += 1
+        if status // 100 != 4:
+            self.users |= {user} - {""}
         self.latencies[sum(seconds > edge for edge in LATENCY_EDGES)] += 1
         if status == 200:
             self.rows += rows
@@ -108,6 +115,8 @@ class Recount:
         assert summed == [self.latencies[cell] for cell in range(len(LATENCY_EDGES) + 1)]
         assert told["rows"] == len(self.rows)
         assert sum(told["buckets"]["rows"]) == self.bucketed
+        sketches = [sketch_of(self.users | {who} - {""}) for who in ("", self.dying)]
+        assert told["users"] in [describe_users(bytes(sketch)) for sketch in sketches]
         assert told["typeErrors"] == {name: self.wrong[name] for name in ("x", "city", "own")}
         assert told["predictions"]["counts"] == [sum(row[4] == index for row in self.rows) for index in range(3)]
         assert told["score"]["counts"] == histogram([max(np.float32(0.2), row[5]) for row in self.rows], (0.4, 0.6))
@@ -141,12 +150,16 @@ def open_state(directory: Path) -> tuple[State, Recorder]:
     return state, Recorder(state, INFO, rows=True, signer=None, user_header="x-user")
 
 
+def told_by(state: State) -> dict[str, Any]:
+    return describe_counts(state.folder.layout, state.totals()) | {"users": describe_users(state.users())}
+
+
 def survivor(directory: Path, home: Path) -> dict[str, Any]:
     """What a process that maps the files as they are now would tell: the writer is as good as killed."""
     copy = Path(tempfile.mkdtemp(dir=home)) / "state"
     shutil.copytree(directory, copy)
     state, _ = open_state(copy)
-    return describe_counts(state.folder.layout, state.totals())
+    return told_by(state)
 
 
 @settings(max_examples=40, deadline=None)
@@ -163,7 +176,7 @@ def test_counts_equal_a_recount_whenever_the_process_dies(requests: list[Any], w
             recount.add(status, seconds, rows, user, known)
             if index == when % len(requests):
                 recount.equals(survivor(home / "state", home))
-        recount.equals(describe_counts(state.folder.layout, state.totals()))
+        recount.equals(told_by(state))
         state.slab.fold()
         recount.equals(survivor(home / "state", home))
 
@@ -205,6 +218,7 @@ def test_a_kill_between_any_two_stores_counts_a_request_wholly_or_not(
             try:
                 recorder.answered(status, seconds, {b"x-user": user.encode()})
             except Killed:
+                recount.dying = user
                 break
             recount.add(status, seconds, rows, user, None)
         recount.equals(survivor(home / "state", home))

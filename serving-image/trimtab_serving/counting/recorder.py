@@ -29,6 +29,7 @@ from trimtab_serving.counting.layout import (
     status_index,
 )
 from trimtab_serving.counting.rows import RowReader, Seen, Verdict
+from trimtab_serving.counting.sketch import note
 from trimtab_serving.counting.slab import PAGE, SLOTS
 from trimtab_serving.counting.state import State
 from trimtab_serving.outcomes.token import Signer
@@ -60,7 +61,7 @@ class Recorder:
         self._inputs = {tensor.name: index for index, tensor in enumerate(info.inputs)}
         self._rows = rows
         self._signer = signer
-        self._user_header = user_header.lower().encode()
+        self._user_header = user_header.lower().encode() if rows else b""
         self._values = [state.slab.ring[index : index + 1, HEAD:] for index in range(SLOTS)]
         self._stride = state.slab.ring.strides[0]
         self._fold_asked = False
@@ -73,12 +74,12 @@ class Recorder:
         `refused` names the input whose values had a wrong type, when that is why the status is 400.
         """
         cell = status_index(status) * LATENCIES + bisect_left(LATENCY_EDGES, seconds)
+        bucket = self._bucket(headers) if self._user_header and not 400 <= status < 500 else -1
         seen = _seen.get() if self._rows else None
         if seen is None or status != 200:
             place = self._inputs.get(refused) if refused is not None else None
             self._write(cell, seconds, Verdict(-1, float("nan")), -1, KIND_REQUEST if place is None else -1.0 - place)
             return ()
-        bucket = self._bucket(headers) if self._user_header else -1
         rows = _rows(seen)
         if rows == 1:
             return self._one(cell, seconds, seen, bucket)
@@ -128,11 +129,19 @@ class Recorder:
         self._fold_asked = False
         self._slab.fold()
 
+    @property
+    def users(self) -> bytes | None:
+        """The sketch of all workers' users; None when no header names them."""
+        return self.state.users() if self._user_header else None
+
     def _bucket(self, headers: Mapping[bytes, bytes]) -> int:
+        """The bucket of the user the headers name, who is noted in the sketch; -1 when they name none."""
         value = headers.get(self._user_header)
         if not value:
             return -1
-        return int.from_bytes(blake2b(value, digest_size=8).digest(), "big") % BUCKETS
+        user = int.from_bytes(blake2b(value, digest_size=8).digest(), "big")
+        note(self._slab.users, user)
+        return user % BUCKETS
 
 
 def _rows(seen: Seen) -> int:

@@ -1,6 +1,7 @@
 """A worker's counts in a mapped file: what was counted before an answer left survives any end of the process.
 
-The file has a page of gauges, a ring of slots, and two copies of the counts. Counting a request writes its slot
+The file has a page of gauges, a ring of slots, two copies of the counts, and the registers of a sketch, of which each
+store is right by itself. Counting a request writes its slot
 and then moves the cursor: one store of eight bytes, before which the request was not counted and after which it
 was. Folding the ring into the counts writes the copy not in use and then turns the generation: one store again.
 A process that is killed between any two instructions leaves a file that is right, and whoever maps it next goes
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from trimtab_serving.counting.fold import Block, Counts, Folder, Whole
+from trimtab_serving.counting.sketch import REGISTERS
 
 SLOTS = 256
 PAGE = 4096
@@ -33,7 +35,7 @@ class Slab:
         layout = folder.layout
         ring = SLOTS * layout.width * 8
         copy = 8 * (1 + layout.counters + layout.sums)
-        size = PAGE + ring + 2 * copy
+        size = PAGE + ring + 2 * copy + REGISTERS
         self._file: int | None = None
         if path is None:
             self._map = mmap.mmap(-1, size)
@@ -45,6 +47,7 @@ class Slab:
         self.ring: Block = np.frombuffer(self._map, np.float64, ring // 8, PAGE).reshape(SLOTS, layout.width)
         self._copies = [self._copy(PAGE + ring + index * copy) for index in (0, 1)]
         self.memory = buffer
+        self.users = buffer[size - REGISTERS : size]
         self.pending = self._pending()
 
     def _open(self, path: Path, size: int, write: bool) -> mmap.mmap:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from trimtab_serving.counting.fold import Counts, Folder
+from trimtab_serving.counting.sketch import merged
 from trimtab_serving.counting.slab import Slab
 from trimtab_serving.outcome import Failure, Reason
 
@@ -66,6 +67,10 @@ class State:
         for _, slab in self.slabs():
             totals.add(slab.read())
         return totals
+
+    def users(self) -> bytes:
+        """The sketch of the users that any worker saw, also of those that no longer run."""
+        return merged(slab.users for _, slab in self.slabs())
 
     def gauge(self, index: int) -> list[float]:
         """One gauge of every worker."""
