@@ -99,6 +99,10 @@ class Poller(Generic[Report]):
             await asyncio.wait(tasks, timeout=PASS_SECONDS)
         return {uid: known.answer for uid, known in asked.items() if known.task is None and known.answer is not None}
 
+    def known(self) -> int:
+        """How many pods are remembered."""
+        return len(self._pods)
+
     def _begin(self, pod: Object, max_age: float) -> _Pod[Report]:
         known = self._pods.setdefault(pod["metadata"]["uid"], _Pod())
         known.wanted = self._clock()
