@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -227,7 +228,7 @@ async def test_who_fails_is_asked_less_often_and_again_at_once_when_well(pods: P
     poller = pods.poller()
     asked = await _times_asked(pods, poller, [0.5 * step for step in range(100)])
     assert asked[:5] == [0, 1, 3, 7, 15]
-    assert all(after - before <= polling.LONGEST_SILENCE for before, after in zip(asked, asked[1:], strict=False))
+    assert all(after - before <= polling.LONGEST_SILENCE for before, after in itertools.pairwise(asked))
     pods.says(1, "11")
     pods.time += polling.LONGEST_SILENCE
     assert await poller.ask([pod(1)], 0) == {"uid-1": 11}
