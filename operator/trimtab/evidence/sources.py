@@ -1,0 +1,73 @@
+"""What is read from routers and model pods, as plain values, and the protocol it is read through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from trimtab.core.objects import Object
+from trimtab.evidence.tally import Bucket
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A cumulative histogram: cell i counts values above edge i-1 and up to edge i, the last one the rest."""
+
+    edges: tuple[float, ...] = ()
+    """Growing; seconds."""
+    counts: tuple[int, ...] = ()
+    """One more than the edges."""
+
+    def above(self, limit: float) -> int:
+        """How many values were above the limit, or above the next edge after it when it is no edge."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class ArmCounts:
+    """What one router has sent to one arm since its epoch."""
+
+    requests: int = 0
+    errors: int = 0
+    latency: Cells = Cells()
+
+
+@dataclass(frozen=True, slots=True)
+class RouterReport:
+    """One router's answer."""
+
+    pod: str
+    """The pod's uid."""
+    epoch: str
+    """Changes when counting began anew."""
+    clusters_version: str
+    routes_version: str
+    arms: Mapping[str, ArmCounts]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """One model pod's answer, of the revision it serves."""
+
+    pod: str
+    epoch: str
+    revision: str
+    requests: int = 0
+    errors: int = 0
+    rows: int = 0
+    users: int = 0
+    """Distinct users, as well as the pod's sketch can tell."""
+    latency: Cells = Cells()
+    buckets: tuple[Bucket, ...] = ()
+    """Rows and outcomes by user bucket; empty when the pod does not count users."""
+
+
+class Sources(Protocol):
+    """Where counts are read. Answers may be `max_age_seconds` old; a call never takes longer than about two seconds."""
+
+    async def routers(self, pods: Sequence[Object], max_age_seconds: float) -> Mapping[str, RouterReport]:
+        """By pod uid; pods that did not answer are absent."""
+
+    async def models(self, pods: Sequence[Object], max_age_seconds: float) -> Mapping[str, ModelReport]:
+        """By pod uid; pods that did not answer are absent."""
