@@ -21,6 +21,9 @@ DESIRED_HASH = f"{GROUP}/desired-hash"
 PAUSED = f"{GROUP}/paused"
 APPROVE = f"{GROUP}/approve"
 RETRY = f"{GROUP}/retry"
+ROLLOUT_PAUSED = f"{GROUP}/rollout-paused"
+PROMOTE = f"{GROUP}/promote"
+ABORT = f"{GROUP}/abort"
 
 # A pod has no owner reference to a custom resource (its ReplicaSet or Job stands between),
 # so it names the resource it works for in a label.
