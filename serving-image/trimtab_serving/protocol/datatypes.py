@@ -42,7 +42,7 @@ class Datatype:
 
     @functools.cached_property
     def widens_to(self) -> frozenset[str]:
-        """The datatypes that hold every value of this one."""
+        """The datatypes that hold every value of this one; FP64 for 64-bit integers too, see `inexact`."""
         if self.element is str or self.element is bool:
             return frozenset({self.name})
         wider = (other for other in DATATYPES.values() if other.element in (int, float))
@@ -58,6 +58,17 @@ def _table() -> dict[str, Datatype]:
 
 
 DATATYPES = _table()
+
+_WHOLE_IN_FP64 = 1 << 53
+"""Up to here every whole number is one of FP64."""
+
+
+def inexact(array: Array, wider: Datatype) -> int | None:
+    """The first whole number that `wider` need not hold, or None: only 64-bit integers have such, in FP64."""
+    if array.dtype.kind not in "iu" or array.dtype.itemsize < 8 or wider.element is not float:
+        return None
+    beyond = (array > _WHOLE_IN_FP64) | (array < -_WHOLE_IN_FP64)
+    return int(array[beyond][0]) if beyond.any() else None
 
 
 def to_list(array: Array, datatype: Datatype) -> list[Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from trimtab_serving.bundle import Tensor
 from trimtab_serving.protocol import binary
-from trimtab_serving.protocol.datatypes import DATATYPES, Array, Datatype
+from trimtab_serving.protocol.datatypes import DATATYPES, Array, Datatype, inexact
 from trimtab_serving.protocol.errors import RequestError
 from trimtab_serving.protocol.v2 import RequestTensor, describe
 
@@ -84,7 +84,7 @@ class InputReader:
             if not self.takes_missing:
                 raise RequestError(f"{where} holds NaN; {self._none_missing()}")
             self._whole_or_refused(array, where)
-        return array.astype(self.datatype.dtype, copy=False)
+        return self._widened(array, where)
 
     def check(self, name: str, shape: list[int], where: str) -> tuple[Datatype, list[int]]:
         """The datatype sent and the shape it will have; RequestError when the model takes another."""
@@ -127,7 +127,14 @@ class InputReader:
             raise RequestError(f"{where} is ragged; its rows must be of equal length") from None
         if self.takes_missing and datatype.element is str:
             array[array == np.array(None)] = np.nan
-        return array if datatype is self.datatype else array.astype(self.datatype.dtype)
+        return array if datatype is self.datatype else self._widened(array, where)
+
+    def _widened(self, array: Array, where: str) -> Array:
+        lost = inexact(array, self.datatype)
+        if lost is not None:
+            kind = self.datatype.name
+            raise RequestError(f"{where} holds {lost}; as the {kind} of input {self.name!r} it would lose digits")
+        return array.astype(self.datatype.dtype, copy=False)
 
     def _check_widths(self, values: list[list[Any]], where: str) -> None:
         for index, row in enumerate(values):

@@ -71,11 +71,7 @@ class Signature:
                 return self._other_form(tensors, read, index)
             if tensor.name in arrays:
                 raise RequestError(f"inputs[{index}].name {tensor.name!r} is given twice")
-            try:
-                arrays[tensor.name] = read(reader, index)
-            except RequestError as error:
-                error.tensor = tensor.name
-                raise
+            arrays[tensor.name] = blaming(tensor.name, read, reader, index)
         if len(arrays) != len(self.inputs):
             missing = [name for name in self.inputs if name not in arrays]
             raise RequestError(f"inputs: {quoted(missing)} is missing; the model takes {quoted(self.inputs)}")
@@ -101,7 +97,7 @@ class Signature:
                 raise RequestError(f"inputs[{index}].name {tensor.name[:128]!r} is unknown; the columns are {known}")
             if tensor.name in arrays:
                 raise RequestError(f"inputs[{index}].name {tensor.name!r} is given twice")
-            arrays[tensor.name] = read(reader, index)
+            arrays[tensor.name] = blaming(self._first.name, read, reader, index)
         missing = [name for name in self.columns if name not in arrays]
         if missing:
             raise RequestError(f"inputs: {quoted(missing)} is missing; the columns are {quoted(self.columns)}")
@@ -140,6 +136,15 @@ class Signature:
         ]
         outputs = [TensorMetadata(item.name, item.datatype, item.shape) for item in self.outputs.values()]
         return inputs, outputs
+
+
+def blaming(name: str, read: Read, reader: InputReader, index: int) -> Array:
+    """What `read` gives; a RequestError of it names the model's input `name` as the one at fault."""
+    try:
+        return read(reader, index)
+    except RequestError as error:
+        error.tensor = name
+        raise
 
 
 def _aliases(outputs: Mapping[str, Tensor]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from trimtab_serving.protocol import binary, finite
 from trimtab_serving.protocol.datatypes import Array, to_list
 from trimtab_serving.protocol.errors import RequestError
 from trimtab_serving.protocol.reader import InputReader
-from trimtab_serving.protocol.signature import Selection, Signature
+from trimtab_serving.protocol.signature import Selection, Signature, blaming
 from trimtab_serving.protocol.v2 import (
     InferRequest,
     InferResponse,
@@ -70,14 +70,15 @@ class V2Codec:
         tensors = request.inputs
         if json_length is not None:
             arrays = self._with_tail(tensors, tail)
-        elif self._only is not None and len(tensors) == 1 and tensors[0].name == self._only.name:
-            arrays = {self._only.name: self._only.read(tensors[0], "inputs[0]")}
         else:
 
             def read(reader: InputReader, index: int) -> Array:
                 return reader.read(tensors[index], f"inputs[{index}]")
 
-            arrays = self._signature.arrays(tensors, read)
+            if self._only is not None and len(tensors) == 1 and tensors[0].name == self._only.name:
+                arrays = {self._only.name: blaming(self._only.name, read, self._only, 0)}
+            else:
+                arrays = self._signature.arrays(tensors, read)
         return Call(arrays, outputs, request.id, _binary_outputs(request, len(outputs.names)))
 
     def _with_tail(self, tensors: Sequence[RequestTensor], tail: bytes) -> dict[str, Array]:
