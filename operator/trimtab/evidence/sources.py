@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from trimtab.core.objects import Object
@@ -57,10 +57,16 @@ class ModelReport:
     errors: int = 0
     rows: int = 0
     users: int = 0
-    """Distinct users, as well as the pod's sketch can tell."""
+    """Distinct users, as well as the pod's sketch can tell. Numbers of several pods cannot be added: a user may have
+    been answered by each of them."""
+    sketch: bytes = b""
+    """What `users` was estimated from; evidence.sketch joins those of several pods. Empty when users are not counted."""
     latency: Cells = Cells()
     buckets: tuple[Bucket, ...] = ()
-    """Rows and outcomes by user bucket; empty when the pod does not count users."""
+    """Rows and outcomes by user bucket, of the revision it serves; empty when the pod does not count them."""
+    others: Mapping[str, tuple[Bucket, ...]] = field(default_factory=dict)
+    """Outcomes of predictions that other revisions made, by the first 8 hex digits of their digests: feedback may reach
+    any pod that has the key."""
 
 
 class Sources(Protocol):
