@@ -23,6 +23,12 @@ class Settings(BaseModel):
     """The slim model server."""
     toolbox_image: Annotated[str, Field(min_length=1)]
     """The image of import Jobs and of the Python runtime."""
+    router_image: Annotated[str, Field(min_length=1)] = "trimtab-router"
+    """The image of routers: one with envoy and bash."""
+    xds_address: Annotated[str, Field(pattern=r"^[^\s:]+:[0-9]{1,5}$")] = "trimtab-xds:18000"
+    """Host and port at which routers ask for their routes: the operator's Service, or another way to `xds_port`."""
+    xds_port: Annotated[int, Field(ge=1, le=65_535)] = 18_000
+    """Where every replica answers routers."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     """For all pods the operator creates."""
     store_uri: Annotated[str, Field(pattern=r"^(https?|s3|gs|az|file)://")]
@@ -72,6 +78,8 @@ class Settings(BaseModel):
             tracking_uri=self.mlflow_tracking_uri,
             pull_policy=self.image_pull_policy,
             job_secret_name=self.job_secret_name,
+            router_image=self.router_image,
+            xds_address=self.xds_address,
         )
 
 

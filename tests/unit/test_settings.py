@@ -20,6 +20,9 @@ def test_little_is_needed() -> None:
 def test_everything_can_be_set() -> None:
     given = {
         **LEAST,
+        "TRIMTAB_ROUTER_IMAGE": "router:1",
+        "TRIMTAB_XDS_ADDRESS": "trimtab-xds.trimtab.svc:18001",
+        "TRIMTAB_XDS_PORT": "18002",
         "TRIMTAB_IMAGE_PULL_POLICY": "Always",
         "TRIMTAB_MLFLOW_TRACKING_URI": "http://mlflow:5000",
         "TRIMTAB_JOB_SECRET_NAME": "store",
@@ -40,6 +43,9 @@ def test_everything_can_be_set() -> None:
     assert found.model_dump() == {
         "server_image": "server:1",
         "toolbox_image": "toolbox:1",
+        "router_image": "router:1",
+        "xds_address": "trimtab-xds.trimtab.svc:18001",
+        "xds_port": 18002,
         "image_pull_policy": "Always",
         "store_uri": "s3://bundles",
         "mlflow_tracking_uri": "http://mlflow:5000",
@@ -62,6 +68,7 @@ def test_the_platform_is_what_children_are_built_from() -> None:
     found = load({**LEAST, "TRIMTAB_JOB_SECRET_NAME": "store", "TRIMTAB_IMAGE_PULL_POLICY": "Never"}).platform()
     assert (found.server_image, found.toolbox_image, found.store_uri) == ("server:1", "toolbox:1", "s3://bundles")
     assert (found.job_secret_name, found.pull_policy, found.tracking_uri) == ("store", "Never", "")
+    assert (found.router_image, found.xds_address) == ("trimtab-router", "trimtab-xds:18000")
 
 
 def test_an_empty_variable_is_one_that_is_not_set() -> None:

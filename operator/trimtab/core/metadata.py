@@ -17,6 +17,7 @@ INSTANCE = "app.kubernetes.io/instance"
 MODEL = f"{GROUP}/model"
 DEPLOYMENT = f"{GROUP}/deployment"
 REVISION = f"{GROUP}/revision"
+ROUTER = f"{GROUP}/router"
 DESIRED_HASH = f"{GROUP}/desired-hash"
 PAUSED = f"{GROUP}/paused"
 APPROVE = f"{GROUP}/approve"
@@ -26,8 +27,12 @@ PROMOTE = f"{GROUP}/promote"
 ABORT = f"{GROUP}/abort"
 
 # A pod has no owner reference to a custom resource (its ReplicaSet or Job stands between),
-# so it names the resource it works for in a label.
-POD_OWNERS = {DEPLOYMENT: "ModelDeployment", MODEL: "MLModel"}
+# so it names the resource it works for in a label. Two kinds have routers, and a label says no more than a name.
+POD_OWNERS = {
+    DEPLOYMENT: ("ModelDeployment",),
+    MODEL: ("MLModel",),
+    ROUTER: ("ModelDeployment", "ABTest"),
+}
 
 
 def fingerprint(value: Any, digits: int = 8) -> str:

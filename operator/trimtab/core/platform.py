@@ -17,6 +17,8 @@ class Platform:
     tracking_uri: str = ""
     pull_policy: str = "IfNotPresent"
     job_secret_name: str = ""
+    router_image: str = "trimtab-router"
+    xds_address: str = "trimtab-xds:18000"
 
     def store_port(self) -> int | None:
         """The TCP port of the store; None where the URI does not tell (object stores use 443)."""

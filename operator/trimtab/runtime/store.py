@@ -172,7 +172,9 @@ class Store:
         if owner is not None and owner.get("apiVersion") == API_VERSION and owner["kind"] in self._references:
             concerned.add(Ref(owner["kind"], ref.namespace, owner["name"]))
         pod_keys = _pod_keys(ref, obj)
-        concerned |= {Ref(metadata.POD_OWNERS[label], space, name) for label, space, name in pod_keys}
+        for label, space, name in pod_keys:
+            kinds = (kind for kind in metadata.POD_OWNERS[label] if kind in self._references)
+            concerned |= {Ref(kind, space, name) for kind in kinds}
         targets = self._references[ref.kind](obj) if ref.kind in self._references else ()
         return Links(owner["uid"] if owner else "", pod_keys, tuple(targets), frozenset(concerned))
 
