@@ -57,14 +57,9 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     """Read and check the contract's variables; Failure SettingsInvalid names the one that is wrong."""
     digest = required(environ, "TRIMTAB_DIGEST")
     revision = check_digest(digest)[:REVISION_DIGITS]
-    name = required(environ, "TRIMTAB_MODEL_NAME")
-    version = environ.get("TRIMTAB_MODEL_VERSION") or revision
-    for variable, value in (("TRIMTAB_MODEL_NAME", name), ("TRIMTAB_MODEL_VERSION", version)):
-        if "/" in value or not value.isprintable():
-            raise _invalid(variable, value, "a name without slashes, because it becomes part of the path")
     return Settings(
-        model_name=name,
-        model_version=version,
+        model_name=_path_part("TRIMTAB_MODEL_NAME", required(environ, "TRIMTAB_MODEL_NAME")),
+        model_version=_path_part("TRIMTAB_MODEL_VERSION", environ.get("TRIMTAB_MODEL_VERSION") or revision),
         digest=digest,
         bundle_dir=Path(required(environ, "TRIMTAB_BUNDLE_DIR")),
         port=_whole(environ, "TRIMTAB_PORT", DEFAULT_PORT, 1, 65535),
@@ -99,6 +94,12 @@ def required(environ: Mapping[str, str], variable: str) -> str:
 def result_path(environ: Mapping[str, str]) -> str:
     """Where the last words go."""
     return environ.get("TRIMTAB_RESULT_PATH") or TERMINATION_LOG
+
+
+def _path_part(variable: str, value: str) -> str:
+    if "/" in value or not value.isprintable():
+        raise _invalid(variable, value, "a name without slashes, because it becomes part of the path")
+    return value
 
 
 def _whole(environ: Mapping[str, str], variable: str, default: int, least: int, most: int) -> int:

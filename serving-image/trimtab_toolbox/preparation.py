@@ -34,10 +34,7 @@ def prepared(model: Any, *, narrow_last: bool) -> Any:
 
 def _prepared(part: Any) -> Any:
     from sklearn.compose import ColumnTransformer
-    from sklearn.ensemble import VotingClassifier
-    from sklearn.impute import SimpleImputer
     from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
     if isinstance(part, Pipeline):
         # imbalanced-learn's pipeline is one of scikit-learn's with samplers in it.
@@ -47,6 +44,14 @@ def _prepared(part: Any) -> Any:
         ready = copy.copy(part)
         ready.transformers_ = [(name, _prepared(step), columns) for name, step, columns in part.transformers_]
         return ready
+    return _prepared_step(part)
+
+
+def _prepared_step(part: Any) -> Any:
+    from sklearn.ensemble import VotingClassifier
+    from sklearn.impute import SimpleImputer
+    from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
+
     if isinstance(part, SimpleImputer) and part.statistics_.dtype == object and _is_nan(part.missing_values):
         ready = copy.copy(part)
         ready.missing_values = MISSING_TEXT
