@@ -15,7 +15,7 @@ BITS = 54
 
 
 def joined(sketches: Iterable[bytes]) -> bytes:
-    """The sketch of all users of these sketches: the larger of each register. Empty ones count as having seen nobody."""
+    """The sketch of all users of these sketches: the larger of each register. Empty ones have seen nobody."""
     return bytes(map(max, bytes(REGISTERS), bytes(REGISTERS), *(sketch for sketch in sketches if sketch)))
 
 

@@ -60,13 +60,24 @@ class ModelReport:
     """Distinct users, as well as the pod's sketch can tell. Numbers of several pods cannot be added: a user may have
     been answered by each of them."""
     sketch: bytes = b""
-    """What `users` was estimated from; evidence.sketch joins those of several pods. Empty when users are not counted."""
+    """What `users` was estimated from; evidence.sketch joins those of several pods. Empty without users."""
     latency: Cells = Cells()
     buckets: tuple[Bucket, ...] = ()
     """Rows and outcomes by user bucket, of the revision it serves; empty when the pod does not count them."""
     others: Mapping[str, tuple[Bucket, ...]] = field(default_factory=dict)
     """Outcomes of predictions that other revisions made, by the first 8 hex digits of their digests: feedback may reach
     any pod that has the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmokeReport:
+    """What came of a model pod's own example, answered on the whole path of a prediction."""
+
+    pod: str
+    ok: bool
+    seconds: float = 0.0
+    error: str = ""
+    """What is wrong, in the pod's words."""
 
 
 class Sources(Protocol):
@@ -77,3 +88,6 @@ class Sources(Protocol):
 
     async def models(self, pods: Sequence[Object], max_age_seconds: float) -> Mapping[str, ModelReport]:
         """By pod uid; pods that did not answer are absent."""
+
+    async def smoke(self, pods: Sequence[Object], max_age_seconds: float) -> Mapping[str, SmokeReport]:
+        """Each model pod's answer to its own example, by pod uid. One that takes long is absent until it is there."""
