@@ -6,7 +6,7 @@ making another one.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
@@ -14,6 +14,7 @@ from tests.memory_cluster import MemoryCluster
 from trimtab.__main__ import watched
 from trimtab.core.objects import Object, Ref
 from trimtab.core.platform import Platform
+from trimtab.evidence.sources import ModelReport, RouterReport, SmokeReport
 from trimtab.kinds import KINDS, Ports
 from trimtab.kinds.mlmodel.observe import RegistryError
 from trimtab.runtime.cluster import ApiError, NotLeader
@@ -57,6 +58,29 @@ class MemoryRegistry:
         return self.versions[name, alias]
 
 
+class MemorySources:
+    """What pods answer, by uid; a pod that is not here does not answer."""
+
+    def __init__(self) -> None:
+        self.router_reports: dict[str, RouterReport] = {}
+        self.model_reports: dict[str, ModelReport] = {}
+        self.smoke_reports: dict[str, SmokeReport] = {}
+
+    async def routers(self, pods: Sequence[Object], max_age_seconds: float) -> Mapping[str, RouterReport]:
+        return _of(self.router_reports, pods)
+
+    async def models(self, pods: Sequence[Object], max_age_seconds: float) -> Mapping[str, ModelReport]:
+        return _of(self.model_reports, pods)
+
+    async def smoke(self, pods: Sequence[Object], max_age_seconds: float) -> Mapping[str, SmokeReport]:
+        return _of(self.smoke_reports, pods)
+
+
+def _of(reports: Mapping[str, T], pods: Sequence[Object]) -> Mapping[str, T]:
+    uids = {pod["metadata"]["uid"] for pod in pods}
+    return {uid: report for uid, report in reports.items() if uid in uids}
+
+
 class Clock:
     """Wall-clock time that moves when told."""
 
@@ -76,6 +100,7 @@ class MemoryOperator:
         registry: MemoryRegistry | None = None,
         clock: Clock | None = None,
         platform: Platform = PLATFORM,
+        counts: MemorySources | None = None,
     ) -> None:
         self.cluster = cluster
         self.clock = clock or Clock()
@@ -89,7 +114,7 @@ class MemoryOperator:
             store=self.store,
             cluster=cluster,
             platform=platform,
-            ports=Ports(registry=registry or MemoryRegistry()),
+            ports=Ports(registry=registry or MemoryRegistry(), counts=counts or MemorySources()),
             metrics=self.metrics,
             enqueue=self.enqueue,
             now=lambda: self.clock.now,

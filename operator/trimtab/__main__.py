@@ -23,6 +23,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
 from trimtab import __version__, settings
+from trimtab.adapters.counts import Counts
 from trimtab.adapters.registry import MlflowRegistry, credentials
 from trimtab.core.objects import POD, Ref, Resource
 from trimtab.kinds import KINDS, Ports
@@ -56,12 +57,13 @@ class Operator:
         self.elector = Elector(Cluster(client, self.metrics), identity, chosen.pod_namespace, timing, clock)
         reader = Cluster(client, self.metrics)
         self.picture = Picture(reader, self.store, self.metrics, watched(), chosen.watch_namespaces, self.enqueue)
+        counts = Counts(session, clock, lambda source, kind: self.metrics.poll_failures.labels(source, kind).inc())
         registry = MlflowRegistry(chosen.mlflow_tracking_uri, session, clock, credentials(os.environ))
         shell = Shell(
             store=self.store,
             cluster=Cluster(client, self.metrics, may_write=self.elector.held),
             platform=chosen.platform(),
-            ports=Ports(registry=registry),
+            ports=Ports(registry=registry, counts=counts),
             metrics=self.metrics,
             enqueue=self.enqueue,
             now=lambda: datetime.now(UTC),

@@ -30,9 +30,8 @@ SMOKE_SECONDS = 10.0
 
 Whole = Annotated[int, Field(ge=0, le=1 << 53)]
 ByBucket = Annotated[tuple[Whole, ...], Field(min_length=BUCKETS, max_length=BUCKETS)]
-Sums = Annotated[
-    tuple[Annotated[float, Field(ge=-1e150, le=1e150)], ...], Field(min_length=BUCKETS, max_length=BUCKETS)
-]
+Limited = Annotated[float, Field(ge=-1e150, le=1e150)]
+Sums = Annotated[tuple[Limited, ...], Field(min_length=BUCKETS, max_length=BUCKETS)]
 
 
 class _Part(BaseModel):

@@ -26,6 +26,7 @@ from trimtab.core.plan import Plan
 from trimtab.core.platform import Platform
 from trimtab.core.schema import Definition
 from trimtab.core.view import View
+from trimtab.evidence.sources import Sources
 from trimtab.kinds.mlmodel import api as mlmodel_api
 from trimtab.kinds.mlmodel import observe as mlmodel_observe
 from trimtab.kinds.mlmodel import plan as mlmodel_plan
@@ -39,6 +40,7 @@ class Ports:
     """The outside world, as far as kinds may ask it; adapters stand behind these protocols."""
 
     registry: mlmodel_observe.Registry
+    counts: Sources
 
 
 @dataclass(frozen=True)

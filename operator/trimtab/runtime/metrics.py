@@ -98,5 +98,8 @@ class Metrics:
         self.children_applied = Counter(
             "trimtab_children_applied_total", "Server-side applies of children.", ["kind", "changed"], registry=r
         )
+        self.poll_failures = Counter(
+            "trimtab_poll_failures_total", "Answers of pods that were not used.", ["source", "kind"], registry=r
+        )
         build = Gauge("trimtab_build_info", "Always 1.", ["version"], registry=r)
         build.labels(__version__).set(1)
