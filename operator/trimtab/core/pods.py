@@ -31,6 +31,8 @@ PAUSE = re.compile(r'^Back-off pulling image "[^"]*": \w+: ')
 REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,127}")
 CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 LAST_WORDS = 600
+TRY_AGAIN = 75
+"""The exit code of a container that met something passing, such as a store that is away (docs/contract.md)."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Trouble:
     rank: int
     reason: str
     message: str
+    crashed: bool = False
+    """A container ran and ended for a reason that trying again does not mend."""
 
 
 def trouble(pods: Iterable[Object]) -> Trouble | None:
@@ -97,13 +101,15 @@ def _container_trouble(pod: str, status: Mapping[str, Any]) -> Iterator[Trouble]
 
 
 def _ended_badly(where: str, ended: Mapping[str, Any]) -> Trouble:
-    spoken = _spoken(ended)
+    spoken, crashed = _spoken(ended), ended.get("exitCode") != TRY_AGAIN
     if _is_reason(spoken.get("reason")):
-        return Trouble(0, spoken["reason"], f"{spoken.get('message', '')} ({where})")
+        return Trouble(0, spoken["reason"], f"{spoken.get('message', '')} ({where})", crashed)
     if ended.get("reason") == "OOMKilled":
-        return Trouble(0, "OutOfMemory", f"{where} used more than its memory limit and was killed; raise the limit")
+        message = f"{where} used more than its memory limit and was killed; raise the limit"
+        return Trouble(0, "OutOfMemory", message, crashed)
     words = (ended.get("message") or "").strip()[-LAST_WORDS:] or "it said nothing"
-    return Trouble(4, "CrashLooping", f"{where} ended with exit code {ended['exitCode']}; its last words: {words}")
+    message = f"{where} ended with exit code {ended['exitCode']}; its last words: {words}"
+    return Trouble(4, "CrashLooping", message, crashed)
 
 
 def _terminated(status: Mapping[str, Any]) -> Mapping[str, Any]:

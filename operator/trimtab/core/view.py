@@ -19,3 +19,6 @@ class View(Protocol):
 
     def pods(self, label: str, namespace: str, value: str) -> Sequence[Object]:
         """The pods that carry the label with that value, in the order of their names."""
+
+    def referrers(self, ref: Ref, kind: str) -> Sequence[Object]:
+        """The objects of that kind that refer to this one, in the order of their names."""

@@ -93,6 +93,10 @@ class Store:
         """The pods with that label, by name."""
         return [self._held[ref].read() for ref in sorted(self._pods.get((label, namespace, value), ()))]
 
+    def referrers(self, ref: Ref, kind: str) -> Sequence[Object]:
+        """The objects of that kind that refer to this one, by name."""
+        return [self._held[found].read() for found in sorted(self._referrers.get(ref, ())) if found.kind == kind]
+
     def refs(self, kind: str) -> list[Ref]:
         """The addresses of all objects of a kind."""
         return [ref for ref in self._held if ref.kind == kind]

@@ -236,3 +236,20 @@ def test_last_words_are_those_of_the_container_asked_for() -> None:
     assert pods.last_words(pod, "import") == {"digest": "x"}
     assert pods.last_words(pod, "absent") == {}
     assert pods.last_words({"metadata": {"name": "p"}}, "import") == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "crashed"),
+    [
+        (crash_looping(ended(1)), True),
+        (crash_looping(ended(137, reason="OOMKilled")), True),
+        (crash_looping(ended(10, words("DigestMismatch", "bad bytes"))), True),
+        (crash_looping(ended(75, words("StoreUnreachable", "timed out"))), False),
+        (container(pulling_later()), False),
+        (container(waiting("CreateContainerConfigError")), False),
+    ],
+)
+def test_what_may_pass_by_itself_is_no_crash(status: Object, crashed: bool) -> None:
+    found = pods.trouble([kubelet.server_pod("risk-1", "risk", "r", status)])
+    assert found is not None
+    assert found.crashed is crashed

@@ -115,6 +115,16 @@ class TestFinding:
         assert [p["metadata"]["name"] for p in held.pods("trimtab.dev/deployment", "a", "risk")] == ["q"]
         assert held.pods("trimtab.dev/deployment", "b", "risk") == []
 
+    def test_referrers_by_kind_in_order(self) -> None:
+        held = store()
+        held.absorb({**mdep(), "metadata": {**mdep()["metadata"], "name": "second"}})
+        held.absorb(mdep())
+        held.absorb(obj("ModelDeployment", "elsewhere", spec={"model": {"name": "other"}}))
+        assert [found["metadata"]["name"] for found in held.referrers(MODEL, "ModelDeployment")] == ["risk", "second"]
+        assert held.referrers(MODEL, "MLModel") == []
+        held.absorb(mdep(2, model="other"))
+        assert [found["metadata"]["name"] for found in held.referrers(MODEL, "ModelDeployment")] == ["second"]
+
     def test_kinds_are_listed_and_counted(self) -> None:
         held = store()
         for item in (owned("Service", "a"), owned("Service", "b"), mdep()):
