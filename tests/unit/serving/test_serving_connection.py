@@ -1,10 +1,10 @@
-"""Clients that are slow, silent or endless, on real connections with a short patience."""
+"""Clients that are slow, silent or endless, on real connections whose patience ends when the test says so."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import uvicorn
@@ -16,49 +16,104 @@ from trimtab_serving.protocol.errors import RequestError
 HEAD = b"POST /echo HTTP/1.1\r\nhost: x\r\n"
 
 
-class Impatient(Connection):
-    receive_seconds = 0.3
+class Watched(Connection):
+    """A connection whose patience ends when the test says so, and that tells what it was sent."""
+
+    receive_seconds = 3600.0
+    taken = 0
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self.taken += len(data)
+
+    @property
+    def deadline(self) -> float | None:
+        """When patience would end; None while nothing is awaited."""
+        return None if self._awaiting is None else self._awaiting.when()
+
+    def run_out(self) -> None:
+        """Let it end now."""
+        assert self._awaiting is not None, "nothing is awaited"
+        self._awaiting.cancel()
+        self._expire()
 
 
-async def echo(scope: Any, receive: Any, send: Any) -> None:
-    """Answers with the length of the body; on /slow after longer than the server's patience."""
-    size, more = 0, True
-    while more:
-        event = await receive()
-        if event["type"] == "http.disconnect":
-            return
-        size, more = size + len(event.get("body", b"")), event.get("more_body", False)
-    if scope["path"] == "/slow":
-        await asyncio.sleep(0.9)
-    body = str(size).encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
-    await send({"type": "http.response.body", "body": body})
+class Echo:
+    """A server that answers with the length of the body; on /slow when its gate is opened."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        config = uvicorn.Config(
+            self.app, port=0, http=Watched, ws="none", lifespan="off", log_config=None, interface="asgi3"
+        )
+        self.server = uvicorn.Server(config)
+
+    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+        size, more = 0, True
+        while more:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                return
+            size, more = size + len(event.get("body", b"")), event.get("more_body", False)
+        if scope["path"] == "/slow":
+            await self.gate.wait()
+        body = str(size).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+        await send({"type": "http.response.body", "body": body})
+
+    async def opened(self) -> "Client":
+        """A new client, once the server has seen it."""
+        port = self.server.servers[0].sockets[0].getsockname()[1]
+        before = set(self.server.server_state.connections)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await until(lambda: len(self.server.server_state.connections) > len(before))
+        (connection,) = self.server.server_state.connections - before
+        assert isinstance(connection, Watched)
+        return Client(reader, writer, connection)
+
+
+class Client(NamedTuple):
+    """Both ends of a connection."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    connection: Watched
+
+    async def send(self, *pieces: bytes) -> None:
+        """Send pieces, each after the server took the one before."""
+        for piece in pieces:
+            wanted = self.connection.taken + len(piece)
+            self.writer.write(piece)
+            await until(lambda wanted=wanted: self.connection.taken == wanted)  # type: ignore[misc]
+
+    async def answer(self) -> bytes:
+        """One answer of the echo."""
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].split()[0])
+        return head + await self.reader.readexactly(length)
+
+    async def rest(self) -> bytes:
+        """All until the server hangs up; what was lost when it did so while we were writing is nothing."""
+        with suppress(ConnectionResetError):
+            return await self.reader.read()
+        return b""
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - uvicorn has no events
+            await asyncio.sleep(0.001)
 
 
 @pytest.fixture
-async def port() -> AsyncIterator[int]:
-    config = uvicorn.Config(echo, port=0, http=Impatient, ws="none", lifespan="off", log_config=None)
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
-        await asyncio.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
+async def echo() -> AsyncIterator[Echo]:
+    echo = Echo()
+    task = asyncio.create_task(echo.server.serve())
+    await until(lambda: echo.server.started)
+    yield echo
+    echo.gate.set()
+    echo.server.should_exit = True
     await task
-
-
-async def talk(port: int, *pieces: bytes, pause: float = 0.05, ends: bool = True) -> bytes:
-    """Send the pieces and read: to the end of the connection, or what comes within a moment."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    received = b""
-    with suppress(ConnectionResetError, BrokenPipeError):
-        for piece in pieces:
-            writer.write(piece)
-            await writer.drain()
-            await asyncio.sleep(pause)
-        received = await asyncio.wait_for(reader.read() if ends else reader.read(65536), 5)
-    writer.close()
-    return received
 
 
 def refused(answer: bytes, status: int, message: str) -> None:
@@ -75,40 +130,67 @@ def refused(answer: bytes, status: int, message: str) -> None:
         (HEAD,),
         (HEAD + b"content-length: 10\r\n\r\n", b"12345"),
         (HEAD + b"transfer-encoding: chunked\r\n\r\n", b"2\r\nab\r\n"),
-        (HEAD + b"content-length: 2\r\n\r\nabPOST /ec",),
     ],
-    ids=["half a head", "half a body", "endless chunks", "half a second request"],
+    ids=["half a head", "half a body", "endless chunks"],
 )
-async def test_what_does_not_come_is_not_waited_for(port: int, pieces: tuple[bytes, ...]) -> None:
-    start = asyncio.get_running_loop().time()
-    answer = await talk(port, *pieces)
-    assert 0.25 < asyncio.get_running_loop().time() - start < 3
-    refused(answer[answer.rfind(b"HTTP/1.1") :], 408, "the request was not complete after 0.3 s; send it again")
+async def test_what_does_not_come_is_not_waited_for(echo: Echo, pieces: tuple[bytes, ...]) -> None:
+    client = await echo.opened()
+    await client.send(*pieces)
+    client.connection.run_out()
+    refused(await client.rest(), 408, "the request was not complete after 3600 s; send it again")
 
 
-async def test_a_silent_connection_is_closed_without_a_word(port: int) -> None:
-    start = asyncio.get_running_loop().time()
-    assert await talk(port) == b""
-    assert 0.25 < asyncio.get_running_loop().time() - start < 3
+async def test_half_a_second_request_is_not_waited_for(echo: Echo) -> None:
+    client = await echo.opened()
+    await client.send(HEAD + b"content-length: 2\r\n\r\nabPOST /ec")
+    assert (await client.answer()).endswith(b"\r\n\r\n2")
+    client.connection.run_out()
+    refused(await client.rest(), 408, "the request was not complete after 3600 s; send it again")
 
 
-async def test_dribbling_does_not_buy_time(port: int) -> None:
-    answer = await talk(port, HEAD + b"content-length: 100\r\n\r\n", *[b"a"] * 20, pause=0.04)
-    # The client may have been writing still when the server hung up; then it has lost the answer.
-    if answer:
-        refused(answer, 408, "the request was not complete")
+async def test_a_silent_connection_is_closed_without_a_word(echo: Echo) -> None:
+    client = await echo.opened()
+    client.connection.run_out()
+    assert await client.rest() == b""
 
 
-async def test_patience_is_counted_anew_for_each_request(port: int) -> None:
-    whole = HEAD + b"content-length: 2\r\n\r\n"
-    answer = await talk(port, whole, b"ab", whole, b"ab", whole, b"ab", pause=0.1, ends=False)
-    assert answer.count(b"HTTP/1.1 200 OK") == 3
+async def test_patience_ends_by_itself(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Watched, "receive_seconds", 0.01)
+    port = echo.server.servers[0].sockets[0].getsockname()[1]
+    reader, _ = await asyncio.open_connection("127.0.0.1", port)
+    assert await reader.read() == b""
 
 
-async def test_a_slow_answer_is_no_fault_of_the_client(port: int) -> None:
-    slow = b"POST /slow HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nab"
-    answer = await talk(port, slow, HEAD + b"content-le", b"ngth: 3\r\n\r\nabc", pause=0.4, ends=False)
-    assert answer.count(b"HTTP/1.1 200 OK") == 2
+async def test_dribbling_does_not_buy_time(echo: Echo) -> None:
+    client = await echo.opened()
+    await client.send(HEAD)
+    deadline = client.connection.deadline
+    assert deadline is not None
+    await client.send(b"content-length: 100\r\n\r\n", *[b"a"] * 20)
+    assert client.connection.deadline == deadline
+    client.connection.run_out()
+    refused(await client.rest(), 408, "the request was not complete")
+
+
+async def test_patience_is_counted_anew_for_each_request(echo: Echo) -> None:
+    client = await echo.opened()
+    deadlines = []
+    for _ in range(3):
+        await client.send(HEAD + b"content-length: 2\r\n\r\n", b"a")
+        deadlines.append(client.connection.deadline or 0)
+        await client.send(b"b")
+        assert (await client.answer()).startswith(b"HTTP/1.1 200 OK")
+        assert client.connection.deadline is None
+    assert deadlines == sorted(set(deadlines))
+
+
+async def test_a_slow_answer_is_no_fault_of_the_client(echo: Echo) -> None:
+    client = await echo.opened()
+    await client.send(b"POST /slow HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nab", HEAD + b"content-le")
+    client.connection.run_out()
+    await client.send(b"ngth: 3\r\n\r\nabc")
+    echo.gate.set()
+    assert [(await client.answer())[-5:] for _ in range(2)] == [b"\r\n\r\n2", b"\r\n\r\n3"]
 
 
 @pytest.mark.parametrize(
@@ -121,11 +203,16 @@ async def test_a_slow_answer_is_no_fault_of_the_client(port: int) -> None:
     ],
     ids=["bytes", "number", "target", "endless"],
 )
-async def test_heads_that_are_too_large(port: int, head: bytes) -> None:
-    answer = await talk(port, head[:30_000], head[30_000:], pause=0)
+async def test_heads_that_are_too_large(echo: Echo, head: bytes) -> None:
+    client = await echo.opened()
+    await client.send(head[:3000])
+    client.writer.write(head[3000:])
+    answer = await client.rest()
     if len(head) < (1 << 20):
         refused(answer, 431, "the head is larger than 32768 bytes or 128 headers; send less")
-    assert (await talk(port, HEAD + b"content-length: 2\r\n\r\nab", ends=False)).endswith(b"\r\n\r\n2")
+    other = await echo.opened()
+    await other.send(HEAD + b"content-length: 2\r\n\r\nab")
+    assert (await other.answer()).endswith(b"\r\n\r\n2")
 
 
 async def test_gzip_is_unpacked_within_the_limit_and_no_further() -> None:
