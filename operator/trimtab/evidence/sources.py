@@ -44,6 +44,11 @@ class RouterReport:
     clusters_version: str
     routes_version: str
     arms: Mapping[str, ArmCounts]
+    """By the names of the arms. A retried attempt counts as a request, and as an error if it was answered with one."""
+    shadows: Mapping[str, ArmCounts] = field(default_factory=dict)
+    """What became of copies, by the names of the arms that got them."""
+    endpoints: Mapping[str, int] = field(default_factory=dict)
+    """How many pods the router knows of each arm."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,224 @@
+"""One arm against control in one metric: counts become strata, strata become evidence.
+
+Outcome counts events a user, and users arrive by the planned weights; so do its events when nothing differs. Errors and
+Latency count requests, of which one user may send half: their share is the one that was seen, request by request.
+Counts by user bucket are used where they are there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from trimtab.evidence import clusters, means
+from trimtab.evidence.clusters import Share
+from trimtab.evidence.design import ArmEvidence, Design, Metric
+from trimtab.evidence.eprocess import Stratum, around, log_e, log_ratio, lower, swapped, upper
+from trimtab.evidence.power import needed_for_mean, needed_users
+from trimtab.evidence.tally import Segment, Tally
+
+CEILING = 690.0
+MEANS = ("OutcomeMean", "Prometheus")
+prior_around = lru_cache(maxsize=64)(around)
+
+
+class Finding(NamedTuple):
+    """What is known of one candidate's objective."""
+
+    evidence: ArmEvidence
+    log_e: float = 0.0
+    """Evidence of an effect in the wanted direction; a win from log(2 / arm_alpha) on."""
+    worse: bool = False
+    """The interval excludes every effect in the wanted direction."""
+    futile: bool = False
+    """The interval excludes the smallest effect worth having."""
+    missing: str = ""
+    """What has to be counted before anything can be said."""
+    pair_users: int | None = None
+    """What a test of fixed size needs in users of the two arms; None while the base rate is unknown."""
+
+
+UNKNOWN = ArmEvidence(None, None, None, 1.0)
+
+
+def objective(design: Design, groups: Sequence[Segment], arm: str) -> Finding:
+    """The arm's objective against control, over groups of equal weights."""
+    paired = [g for g in groups if 0 < g.share(arm, design.control) < 1]
+    if design.objective.metric in MEANS:
+        return _mean(design, paired, arm)
+    return _rate(design, paired, arm)
+
+
+def rate_strata(metric: Metric, groups: Sequence[Segment], arm: str, control: str) -> list[Stratum]:
+    """Events by stratum, divided by their dispersion."""
+    if metric == "Outcome":
+        planned = [_outcomes(g.tally(arm), g.tally(control), g.share(arm, control)) for g in groups]
+        spread = _bucket_spread(groups, arm, control) or max(
+            (_square_spread(g.tally(name)) for g in groups for name in (arm, control)), default=1.0
+        )
+        return _thinned(planned, spread)
+    field = "errors" if metric == "Errors" else "latency_above"
+    pairs = [(g.tally(arm), g.tally(control), g.share(arm, control)) for g in groups]
+    seen = [Stratum(getattr(own, field), getattr(other, field), _share(own, other, plan)) for own, other, plan in pairs]
+    tallies = [tally for own, other, _ in pairs for tally in (own, other)]
+    return _thinned(seen, clusters.assumed(sum(t.requests for t in tallies), sum(t.users for t in tallies)))
+
+
+def _outcomes(own: Tally, other: Tally, planned: float) -> Stratum:
+    if own.buckets and other.buckets:
+        rows, others = sum(b.rows for b in own.buckets), sum(b.rows for b in other.buckets)
+        share = rows / (rows + others) if rows and others else planned
+        return Stratum(sum(b.total for b in own.buckets), sum(b.total for b in other.buckets), share)
+    return Stratum(own.outcomes, other.outcomes, planned)
+
+
+def _share(own: Tally, other: Tally, planned: float) -> float:
+    return own.requests / (own.requests + other.requests) if own.requests and other.requests else planned
+
+
+def _thinned(strata: Sequence[Stratum], spread: float) -> list[Stratum]:
+    by = max(spread, 1.0)
+    return [Stratum(s.candidate / by, s.control / by, s.share) for s in strata if s.candidate + s.control > 0]
+
+
+def _square_spread(tally: Tally) -> float:
+    """Several events a user: E[y²] / E[y], when the sums are sums of the events."""
+    counted = tally.outcome_sum == tally.outcomes > 0
+    return tally.outcome_squares / tally.outcome_sum if counted else 1.0
+
+
+def _bucket_spread(groups: Sequence[Segment], arm: str, control: str) -> float:
+    """The dispersion measured over buckets, or 0 where nobody counts them."""
+    parts = [
+        clusters.excess(
+            [Share(b.total, b.rows) for b in g.tally(arm).buckets],
+            [Share(b.total, b.rows) for b in g.tally(control).buckets],
+        )
+        for g in groups
+        if g.tally(arm).buckets and g.tally(control).buckets
+    ]
+    plain = sum(part[1] for part in parts)
+    return max(sum(part[0] for part in parts) / plain, 1.0) if plain else 0.0
+
+
+def _rate(design: Design, groups: Sequence[Segment], arm: str) -> Finding:
+    aim, control = design.objective, design.control
+    strata = rate_strata(aim.metric, groups, arm, control)
+    if not strata:
+        return Finding(UNKNOWN, missing=f"no {EVENTS[aim.metric]} of {arm} or {control} has been counted")
+    rising = aim.direction == "Increase"
+    edge = math.log1p(aim.minimum_effect if rising else -aim.minimum_effect)
+    points = prior_around(abs(edge))
+    score = log_e(strata if rising else swapped(strata), 0.0, points)
+    low, high = (bound(strata, points, design.arm_alpha / 2) for bound in (lower, upper))
+    return Finding(
+        ArmEvidence(_lift(log_ratio(strata)), _lift(low), _lift(high), plain(score)),
+        score,
+        worse=high < 0 if rising else low > 0,
+        futile=high < edge if rising else low > edge,
+        pair_users=_pair_users(design, groups, arm),
+    )
+
+
+EVENTS = {"Outcome": "outcome", "Errors": "error", "Latency": "slow request"}
+
+
+def _pair_users(design: Design, groups: Sequence[Segment], arm: str) -> int | None:
+    aim = design.objective
+    events, users = 0.0, 0.0
+    for group in groups:
+        tally = group.tally(design.control)
+        units = tally.users or tally.requests
+        events += _events(aim.metric, tally)
+        users += units
+    if not events or not users:
+        return None
+    effect = aim.minimum_effect if aim.direction == "Increase" else -aim.minimum_effect
+    share = groups[-1].share(arm, design.control)
+    return needed_users(events / users, effect, share, design.arm_alpha, aim.power)
+
+
+def _events(metric: Metric, tally: Tally) -> float:
+    if metric == "Outcome":
+        return sum(b.total for b in tally.buckets) if tally.buckets else tally.outcomes
+    return tally.errors if metric == "Errors" else tally.latency_above
+
+
+def _lift(value: float | None) -> float | None:
+    """A ratio on the log scale as a lift; None where it has no bound."""
+    return None if value is None or value > CEILING else math.expm1(value)
+
+
+def plain(value: float) -> float:
+    """An e-value from its logarithm, finite."""
+    return math.exp(max(-CEILING, min(value, CEILING)))
+
+
+def _mean(design: Design, groups: Sequence[Segment], arm: str) -> Finding:
+    missing = _gate(groups, arm, design.control)
+    found = means.combined([d for g in groups if (d := _difference(g, arm, design.control))])
+    if missing or found is None:
+        return Finding(UNKNOWN, missing=missing or "all outcomes so far are alike: a spread is needed to compare means")
+    aim, base = design.objective, abs(found.control)
+    sign = 1 if aim.direction == "Increase" else -1
+    edge = aim.minimum_effect * base
+    variance = found.variance * found.units
+    pair = needed_for_mean(variance, edge, design.arm_alpha, aim.power) if edge else None
+    scale = means.rho(2.0 ** round(math.log2(pair)) if pair else found.units, design.arm_alpha)
+    radius = means.radius(found.variance, found.units, scale, design.arm_alpha)
+    score = means.log_e(sign * found.value / math.sqrt(found.variance), found.units, scale)
+    best = sign * found.value + radius
+    if not base:
+        return Finding(ArmEvidence(None, None, None, plain(score)), score, best < 0, best < 0)
+    lift, low, high = ((found.value + step) / base for step in (0.0, -radius, radius))
+    return Finding(ArmEvidence(lift, low, high, plain(score)), score, best < 0, best < edge, pair_users=pair)
+
+
+def _difference(group: Segment, arm: str, control: str) -> means.Difference | None:
+    own, other = group.tally(arm), group.tally(control)
+    if own.buckets and other.buckets:
+        return _bucket_difference(own, other)
+    if own.users < 1 or other.users < 1:
+        return None
+    sums = [(t.users, t.outcome_sum, t.outcome_squares) for t in (own, other)]
+    variance = means.pooled_variance(sums) * (1 / own.users + 1 / other.users)
+    mean = other.outcome_sum / other.users
+    return means.Difference(own.outcome_sum / own.users - mean, variance, own.users + other.users, mean)
+
+
+def _bucket_difference(own: Tally, other: Tally) -> means.Difference | None:
+    pair = [[Share(b.total, b.rows) for b in tally.buckets] for tally in (own, other)]
+    units = [sum(b.units for b in side) for side in pair]
+    if not all(units):
+        return None
+    mean, base = (sum(b.events for b in side) / n for side, n in zip(pair, units, strict=True))
+    return means.Difference(mean - base, clusters.difference_variance(*pair), sum(units), base)
+
+
+def _gate(groups: Sequence[Segment], arm: str, control: str) -> str:
+    """What is missing before means may be compared, or nothing."""
+    tallies = {name: [g.tally(name) for g in groups] for name in (arm, control)}
+    for name, some in tallies.items():
+        users = sum(t.users or sum(b.rows for b in t.buckets) for t in some)
+        if users < means.USERS:
+            return f"{name} has {users:.0f} users, {means.USERS} are needed before means are compared"
+    outcomes = sum(_reported(g.tally(arm)) + _reported(g.tally(control)) for g in groups)
+    if not outcomes:
+        return f"no outcome of {arm} or {control} has been reported"
+    for name, part in ((arm, 1.0), (control, -1.0)):
+        shares = [g.share(arm, control) if part > 0 else 1 - g.share(arm, control) for g in groups]
+        expected = sum(
+            s * (_reported(g.tally(arm)) + _reported(g.tally(control))) for s, g in zip(shares, groups, strict=True)
+        )
+        if expected < means.EVENTS:
+            return f"{name} can expect {expected:.1f} outcomes, {means.EVENTS} are needed before means are compared"
+    return ""
+
+
+def _reported(tally: Tally) -> float:
+    """Outcomes that were reported; where only their sum is known, users stand for them."""
+    if tally.buckets:
+        return sum(b.outcomes for b in tally.buckets)
+    return tally.outcomes or (tally.users if tally.outcome_squares else 0.0)
