@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -50,7 +49,6 @@ class Trained:
         assert done.returncode == 0, done.stderr[-3000:]
         self.told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         os.environ["MLFLOW_TRACKING_URI"] = uri
-        mlflow.set_tracking_uri(uri)
         source, self.work = f"models:/{name}/{self.told['version']}", home / "work"
         self.work.mkdir()
         request = Request(uri=source, store=(home / "store").as_uri(), allow_pickle=name in ("forecast", "dna"))
