@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import aiohttp
 
-from trimtab.adapters import models
+from trimtab.adapters import models, routers
 from trimtab.adapters.polling import Poller
 from trimtab.core.objects import Object
 from trimtab.evidence.sources import ModelReport, RouterReport, SmokeReport
@@ -18,12 +18,13 @@ class Counts:
     def __init__(
         self, session: aiohttp.ClientSession, clock: Callable[[], float], failed: Callable[[str, str], None]
     ) -> None:
+        self._routers = Poller(routers.REPORT, session, clock, failed)
         self._models = Poller(models.COUNTS, session, clock, failed)
         self._smoke = Poller(models.SMOKE, session, clock, failed)
 
     async def routers(self, pods: Sequence[Object], max_age_seconds: float) -> Mapping[str, RouterReport]:
         """By pod uid; pods that did not answer are absent."""
-        return {}
+        return await self._routers.ask(pods, max_age_seconds)
 
     async def models(self, pods: Sequence[Object], max_age_seconds: float) -> Mapping[str, ModelReport]:
         """By pod uid; pods that did not answer are absent."""

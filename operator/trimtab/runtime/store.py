@@ -84,6 +84,11 @@ class Store:
         held = self._held.get(ref)
         return held.read() if held is not None else None
 
+    def version(self, ref: Ref) -> int | None:
+        """The version of one object, without reading it; None if it is not there."""
+        held = self._held.get(ref)
+        return held.version if held is not None else None
+
     def children(self, uid: str, kind: str | None = None) -> Sequence[Object]:
         """The objects whose controller has that uid, by name."""
         refs = (ref for ref in self._children.get(uid, ()) if kind in (None, ref.kind))

@@ -7,12 +7,14 @@ has found pods behind them; and what is not used any more goes last. Weights tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from trimtab.core.objects import Object, condition
-from trimtab.traffic.state import RouterStatus
+from trimtab.traffic.state import ARMS, RouterStatus
+
+NOBODY = {"reserved": 0, "weight": 0}
 
 
 @dataclass(frozen=True)
@@ -67,5 +69,73 @@ def live(pod: Object) -> bool:
 
 
 def advance(current: RouterStatus | None, wanted: RouterStatus, acks: Sequence[Ack]) -> Change:
-    """The next thing to tell the routers, on the way from `current` to `wanted`."""
-    raise NotImplementedError
+    """The next thing to tell the routers, on the way from `current` to `wanted`.
+
+    To be called again with what it returned as `current`, until settled. ValueError when the parts of `wanted` do not
+    fit together. A change that gives users only to arms that have some already takes effect at once, whatever routers
+    say or do not say.
+    """
+    wanted = wanted.checked()
+    if current is None or current == wanted:
+        return Change(wanted, bool(acks) and all(_does(ack, wanted) for ack in acks))
+    told = _introduced(current, wanted)
+    if told != current and _newcomers(current, wanted):
+        return Change(told, False)
+    if not all(_knows(ack, current, _newcomers(current, wanted)) for ack in acks):
+        return Change(_reduced(current, wanted), False)
+    moved = _moved(current, wanted)
+    if moved != current:
+        return Change(moved, False)
+    gone = all(ack.routes_version == current.routes_version for ack in acks)
+    return Change(wanted if gone else current, False)
+
+
+def _does(ack: Ack, status: RouterStatus) -> bool:
+    return (ack.clusters_version, ack.routes_version) == (status.clusters_version, status.routes_version)
+
+
+def _knows(ack: Ack, status: RouterStatus, newcomers: Collection[str]) -> bool:
+    """Whether a router can send users to arms that have none yet."""
+    if not newcomers:
+        return True
+    return ack.clusters_version == status.clusters_version and all(ack.endpoints.get(name) for name in newcomers)
+
+
+def _newcomers(current: RouterStatus, wanted: RouterStatus) -> set[str]:
+    """The arms that routers must know before they are told to use them: new ones, old ones at a new place, and those
+    that get their first users. Copies to a shadow that a router does not know are just not made."""
+    places = {arm.name: (arm.host, arm.port) for arm in current.arms}
+    had = {name for name, weight in current.weights().items() if weight}
+    # The control takes back what others give up, at once: users are safer there than with an arm that is to lose them.
+    had.add(current.control)
+    return {
+        arm.name
+        for arm in wanted.arms
+        if (wanted.weights()[arm.name] and arm.name not in had) or places.get(arm.name) != (arm.host, arm.port)
+    }
+
+
+def _introduced(current: RouterStatus, wanted: RouterStatus) -> RouterStatus:
+    """The arms of both, with users where they are; what is to lose users may lose them already."""
+    reduced = _reduced(current, wanted)
+    places = {arm.name: {"host": arm.host, "port": arm.port} for arm in wanted.arms}
+    arms = [arm.model_copy(update=places.get(arm.name, {})) for arm in reduced.arms]
+    known = {arm.name for arm in arms}
+    new = [arm.model_copy(update=NOBODY) for arm in wanted.arms if arm.name not in known]
+    return reduced.model_copy(update={"arms": [*arms, *new]}).checked()
+
+
+def _reduced(current: RouterStatus, wanted: RouterStatus) -> RouterStatus:
+    """The present, with every weight lowered that is to be lowered; the control takes over."""
+    if (current.control, current.salt) != (wanted.control, wanted.salt):
+        return current
+    ahead = wanted.weights()
+    others = [arm for arm in current.arms if arm.name != current.control]
+    return current.weighted({arm.name: min(arm.weight, ahead.get(arm.name, 0)) for arm in others})
+
+
+def _moved(current: RouterStatus, wanted: RouterStatus) -> RouterStatus:
+    """What is wanted, with the clusters that routers may still be using."""
+    known = {arm.name for arm in wanted.arms}
+    left = [arm.model_copy(update=NOBODY) for arm in current.arms if arm.name not in known]
+    return wanted.model_copy(update={"arms": [*wanted.arms, *left][:ARMS]}).checked()

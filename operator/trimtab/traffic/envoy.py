@@ -118,7 +118,7 @@ def _cookie(status: RouterStatus, arm: RouterArm) -> Json:
 
 def _common(status: RouterStatus) -> Json:
     common: Json = {"timeout": f"{REQUEST_SECONDS}s"}
-    if status.shadow is not None and status.shadow.percent:
+    if status.shadow is not None:
         fraction = {"default_value": {"numerator": status.shadow.percent, "denominator": "HUNDRED"}}
         mirror = {"cluster": SHADOW + status.shadow.arm, "runtime_fraction": fraction, "trace_sampled": False}
         common["request_mirror_policies"] = [mirror]

@@ -47,7 +47,7 @@ class Shadow(ApiModel):
 
     arm: ArmName
     """Which arm's pods get them."""
-    percent: Annotated[int, Field(ge=0, le=100)]
+    percent: Annotated[int, Field(ge=1, le=100)]
     """How many of 100 requests are copied."""
 
 
