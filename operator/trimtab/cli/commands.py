@@ -1,0 +1,188 @@
+"""The commands of `kubectl trimtab`. What a command needs is imported when it runs, so that help comes at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trimtab import __version__
+from trimtab.cli.errors import BadInput
+
+if TYPE_CHECKING:
+    from trimtab.core.objects import Object
+
+Command = Callable[..., Any]
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="kubectl-trimtab")
+def main() -> None:
+    """See and steer what Trimtab decides: experiments, rollouts, and who gets which arm."""
+
+
+def cluster_options(command: Command) -> Command:
+    """-n, --context and --kubeconfig, as kubectl has them."""
+    for option in (
+        click.option("--kubeconfig", type=click.Path(), help="Instead of $KUBECONFIG and ~/.kube/config."),
+        click.option("--context", help="A context of the kubeconfig."),
+        click.option("-n", "--namespace", help="The object's namespace; the context's, if not given."),
+    ):
+        command = option(command)
+    return command
+
+
+def output_option(*formats: str) -> Callable[[Command], Command]:
+    """-o, with the first format as the default."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(formats),
+        default=formats[0],
+        show_default=True,
+        help="The form of the answer.",
+    )
+
+
+@main.command()
+@click.argument("file", type=click.Path(allow_dash=True))
+def replay(file: str) -> None:
+    """Judge recorded experiments again, by the code of the operator.
+
+    FILE holds {"spec": <ABTest spec>, "segments": [...]}, one experiment a line when it ends in .jsonl; - is stdin.
+    Prints for each experiment one line: a JSON list with the verdict after each segment.
+    """
+    from trimtab.cli.replaying import replayed
+
+    for results in replayed(file):
+        click.echo(json.dumps(results))
+
+
+@main.command()
+@click.argument("words", metavar="[abt/NAME|mdep/NAME] USER...", nargs=-1)
+@click.option("--salt", help="Assign without a cluster: what users are mixed with.")
+@click.option("--weights", help="Assign without a cluster: the arms and their percent, as in a=90,b=10.")
+@click.option("--control", default="", help="With --weights: the arm that has what others leave [the first].")
+@click.option("-f", "--file", type=click.Path(allow_dash=True), help="Take the object from a JSON file; - is stdin.")
+@output_option("text", "json")
+@cluster_options
+def assign(
+    words: tuple[str, ...],
+    salt: str | None,
+    weights: str | None,
+    control: str,
+    file: str | None,
+    output: str,
+    **where: str | None,
+) -> None:
+    """Tell which arm each USER is given; - reads users from stdin, one a line.
+
+    Either of a live object, or of a salt and weights: NAME=PERCENT, or NAME=PERCENT/RESERVED where an arm may grow.
+    `explain` prints the salt and the weights of a live object.
+    """
+    from trimtab.cli import assigning
+
+    if (salt is None) != (weights is None):
+        raise BadInput("--salt and --weights go together: an assignment needs both")
+    if salt is not None and weights is not None:
+        status, users = assigning.drawn(salt, weights, control), words
+    else:
+        status = assigning.routed(_object(words[0] if words else "", file, where))
+        users = words if file else words[1:]
+    if not users:
+        raise BadInput("USER: name at least one user, or - to read them from stdin")
+    found = assigning.assigned(status, _users(users))
+    if output == "json":
+        click.echo(json.dumps(list(found)))
+        return
+    for row in found:
+        click.echo(f"{row['user']}\t{row['arm']}")
+
+
+@main.command()
+@click.argument("name", metavar="abt/NAME|mdep/NAME", required=False, default="")
+@click.option("-f", "--file", type=click.Path(allow_dash=True), help="Take the object from a JSON file; - is stdin.")
+@output_option("text", "json", "html")
+@cluster_options
+def explain(name: str, file: str | None, output: str, **where: str | None) -> None:
+    """Tell how an experiment or a rollout stands, what was decided, and on what evidence.
+
+    -o html writes one page that needs nothing else: kubectl trimtab explain abt/NAME -o html > page.html
+    """
+    from trimtab.cli import findings, page, text
+
+    found = findings.findings(_object(name, file, where))
+    if output == "json":
+        click.echo(json.dumps(found, indent=2))
+    else:
+        click.echo(page.render(found) if output == "html" else text.render(found), nl=output == "text")
+
+
+def _steering(verb: str, help_: str) -> None:
+    """One of the commands that annotate an object."""
+
+    @main.command(verb, help=help_)
+    @click.argument("name", metavar="mdep/NAME|abt/NAME")
+    @cluster_options
+    def steer(name: str, **given: str | None) -> None:
+        _order(verb, name, "", given)
+
+
+def _choosing(verb: str, help_: str) -> None:
+    """One of the commands that may also say whom they mean."""
+
+    @main.command(verb, help=help_)
+    @click.argument("name", metavar="mdep/NAME|abt/NAME")
+    @click.option("--revision", help="The revision that is meant; the one rolling out, if not given. For mdep.")
+    @click.option("--arm", help="The arm that is meant; the winner, if not given. For abt.")
+    @cluster_options
+    def choose(name: str, revision: str | None, arm: str | None, **where: str | None) -> None:
+        short = name.partition("/")[0].lower()
+        if arm and short.startswith("m"):
+            raise BadInput(f"--arm: {name} has revisions, not arms; give --revision")
+        if revision and short.startswith("a"):
+            raise BadInput(f"--revision: {name} has arms, not revisions; give --arm")
+        _order(verb, name, revision or arm or "", where)
+
+
+def _order(verb: str, name: str, choice: str, where: dict[str, str | None]) -> None:
+    from trimtab.cli import steer, target
+    from trimtab.cli.cluster import Cluster
+
+    meant = target.parse(name)
+    cluster = Cluster(**where)
+    order = steer.order(verb, cluster.get(meant), choice)
+    cluster.annotate(meant, order.annotations)
+    click.echo(f"{meant}: {order.effect}")
+
+
+def _object(name: str, file: str | None, where: dict[str, str | None]) -> Object:
+    """The object that was named, from a file or from the cluster."""
+    from trimtab.cli import target
+
+    if file:
+        return target.read(file)
+    if not name:
+        raise BadInput("name an object: abt/NAME or mdep/NAME, or give -f FILE")
+    meant = target.parse(name)
+    from trimtab.cli.cluster import Cluster
+
+    return Cluster(**where).get(meant)
+
+
+def _users(words: tuple[str, ...]) -> list[str]:
+    """The users named, those on stdin in the place of `-`."""
+    found: list[str] = []
+    for word in words:
+        found += [line for line in sys.stdin.read().splitlines() if line.strip()] if word == "-" else [word]
+    return found
+
+
+_steering("pause", "Hold the rollout of a ModelDeployment where it is. Harm still sends it back.")
+_steering("resume", "Let a rollout that was paused go on.")
+_choosing("promote", "Give all traffic to the candidate of a rollout, or to an arm of an experiment.")
+_choosing("abort", "Send back the candidate of a rollout, or end an experiment without a winner.")
