@@ -15,11 +15,10 @@ from typing import NamedTuple
 from trimtab.evidence import clusters, means
 from trimtab.evidence.clusters import Share
 from trimtab.evidence.design import ArmEvidence, Design, Metric
-from trimtab.evidence.eprocess import Stratum, around, log_e, log_ratio, lower, swapped, upper
+from trimtab.evidence.eprocess import FARTHEST, Stratum, around, log_e, log_ratio, lower, plain, swapped, upper
 from trimtab.evidence.power import needed_for_mean, needed_users
 from trimtab.evidence.tally import Segment, Tally
 
-CEILING = 690.0
 MEANS = ("OutcomeMean", "Prometheus")
 prior_around = lru_cache(maxsize=64)(around)
 
@@ -148,17 +147,12 @@ def _events(metric: Metric, tally: Tally) -> float:
 
 def _lift(value: float | None) -> float | None:
     """A ratio on the log scale as a lift; None where it has no bound."""
-    return None if value is None or value > CEILING else math.expm1(value)
-
-
-def plain(value: float) -> float:
-    """An e-value from its logarithm, finite."""
-    return math.exp(max(-CEILING, min(value, CEILING)))
+    return None if value is None or value > FARTHEST else math.expm1(value)
 
 
 def _mean(design: Design, groups: Sequence[Segment], arm: str) -> Finding:
     missing = _gate(groups, arm, design.control)
-    found = means.combined([d for g in groups if (d := _difference(g, arm, design.control))])
+    found = means.combined([d for g in groups if (d := mean_difference(g, arm, design.control))])
     if missing or found is None:
         return Finding(UNKNOWN, missing=missing or "all outcomes so far are alike: a spread is needed to compare means")
     aim, base = design.objective, abs(found.control)
@@ -176,7 +170,8 @@ def _mean(design: Design, groups: Sequence[Segment], arm: str) -> Finding:
     return Finding(ArmEvidence(lift, low, high, plain(score)), score, best < 0, best < edge, pair_users=pair)
 
 
-def _difference(group: Segment, arm: str, control: str) -> means.Difference | None:
+def mean_difference(group: Segment, arm: str, control: str) -> means.Difference | None:
+    """Candidate minus control within one group of equal weights; None where one of them has nothing."""
     own, other = group.tally(arm), group.tally(control)
     if own.buckets and other.buckets:
         return _bucket_difference(own, other)

@@ -44,7 +44,7 @@ class Design:
     min_seconds: float = 86_400
     max_seconds: float = 2_419_200
     users_error: float = 0.0
-    """How far the count of distinct users may be off, as a fraction; 0 when it is exact."""
+    """How far counts of users may be off by themselves, as a fraction: so much is no sample-ratio mismatch."""
 
     def __post_init__(self) -> None:
         for holds, complaint in (

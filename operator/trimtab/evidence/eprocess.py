@@ -3,9 +3,9 @@
 Given that an event happened in a segment where the candidate has the share w of the two arms' users, it was the
 candidate's with probability `theta(r) = w r / (w r + 1 - w)`, where r is the ratio of the two rates. Nothing else
 enters: neither the base rate, which may drift, nor the number of looks. The likelihood ratio of r against r0, mixed
-over a prior on r, is a test martingale under r0, and by Ville's inequality (1939) it reaches 1/alpha with probability at
-most alpha. The one-stream case is the sequential test of counts of Lindon and Malek, arXiv 2011.03567, eq. 5. The ratios
-that are not rejected are a confidence sequence (Howard, Ramdas, McAuliffe, Sekhon, Annals of Statistics 2021).
+over a prior on r, is a test martingale under r0, and by Ville's inequality (1939) it reaches 1/alpha with a probability
+of at most alpha. The case of one stream is the sequential test of counts of Lindon and Malek, arXiv 2011.03567, eq. 5.
+The ratios not rejected are a confidence sequence (Howard, Ramdas, McAuliffe, Sekhon, Annals of Statistics 2021).
 
 Events must be at most one a unit, and units assigned independently. Where they are not, counts are divided by their
 dispersion first (evidence.clusters).
@@ -20,6 +20,9 @@ from typing import NamedTuple
 
 FARTHEST = 40.0
 """Ratios beyond e to this power are not told apart."""
+
+CEILING = 690.0
+"""Logarithms of e-values beyond this would overflow."""
 
 
 class Stratum(NamedTuple):
@@ -87,6 +90,11 @@ def log_sum_exp(terms: Sequence[float]) -> float:
     """log(sum(exp(terms))) without overflow."""
     peak = max(terms)
     return peak + math.log(sum(math.exp(term - peak) for term in terms))
+
+
+def plain(value: float) -> float:
+    """An e-value from its logarithm, finite."""
+    return math.exp(max(-CEILING, min(value, CEILING)))
 
 
 def swapped(strata: Sequence[Stratum]) -> list[Stratum]:

@@ -24,7 +24,7 @@ from trimtab.evidence.design import (
     SampleRatio,
     Verdict,
 )
-from trimtab.evidence.eprocess import HARM, log_e, log_ratio
+from trimtab.evidence.eprocess import HARM, log_e, log_ratio, plain
 from trimtab.evidence.srm import ALPHA, sample_ratio
 from trimtab.evidence.tally import Segment, merged
 
@@ -142,7 +142,7 @@ def _harmed(case: Case) -> Ruling | None:
     allowed = f"{100 * worst.guardrail.max_increase:.4g} %"
     reason = (
         f"{worst.guardrail.metric} of {worst.arm} exceed control's by more than {allowed} "
-        f"({increase}; e-value {_shown(worst.log_e)}, limit {math.exp(limit):.3g})"
+        f"({increase}; e-value {plain(worst.log_e):.3g}, limit {math.exp(limit):.3g})"
     )
     return Ruling("StopHarm", reason)
 
@@ -152,10 +152,6 @@ def _objective_missing(case: Case) -> Ruling | None:
     if not lacking or case.seconds >= case.design.max_seconds:
         return None
     return Ruling("Waiting", lacking[0])
-
-
-def _shown(score: float) -> str:
-    return f"{math.exp(min(score, 690.0)):.3g}"
 
 
 def _won(case: Case) -> Ruling | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -21,7 +22,7 @@ class Cells:
 
     def above(self, limit: float) -> int:
         """How many values were above the limit, or above the next edge after it when it is no edge."""
-        raise NotImplementedError
+        return sum(self.counts[bisect_left(self.edges, limit) + 1 :])
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 
 from trimtab.evidence.design import SampleRatio
-from trimtab.evidence.eprocess import Stratum, log_e, log_ratio, log_sum_exp, prior, swapped
+from trimtab.evidence.eprocess import FARTHEST, Stratum, log_e, log_ratio, log_sum_exp, plain, prior, swapped
 from trimtab.evidence.tally import Segment, merged
 
 ALPHA = 0.01
@@ -24,21 +24,20 @@ def sample_ratio(arms: Sequence[str], segments: Sequence[Segment], users_error: 
 
     Units are users, or requests when nobody counted users. `users_error` is how far counts may be off by themselves.
     """
-    unit = "users" if any(t.users for s in segments for t in s.tallies.values()) else "requests"
-    slack = math.log1p(users_error)
     tested = sorted(arms)[1:] if len(arms) == 2 else sorted(arms)
-    groups = merged(segments)
+    groups, slack = merged(segments), math.log1p(users_error)
+    unit = "users" if any(tally.users for g in groups for tally in g.tallies.values()) else "requests"
     scores = [_arm([s for g in groups if (s := _stratum(g, arm, arms, unit))], slack) for arm in tested]
     value = log_sum_exp(scores) - math.log(len(scores))
     if value < -math.log(ALPHA):
-        return SampleRatio(_plain(value), False)
+        return SampleRatio(plain(value), False)
     _, segment, arm = max(
         (_two_sided([s], slack), -index, arm)
         for index, given in enumerate(segments)
         for arm in sorted(arms)
         if (s := _stratum(given, arm, arms, unit))
     )
-    return SampleRatio(_plain(value), True, -segment, arm)
+    return SampleRatio(plain(value), True, -segment, arm)
 
 
 def _arm(strata: Sequence[Stratum], slack: float) -> float:
@@ -51,7 +50,10 @@ def _arm(strata: Sequence[Stratum], slack: float) -> float:
 
 
 def _two_sided(strata: Sequence[Stratum], slack: float) -> float:
-    null = max(-slack, min(slack, log_ratio(strata) or 0.0))
+    """Against the ratio within the slack that fits best; without slack that is 1."""
+    null = max(-slack, min(slack, log_ratio(strata) or 0.0)) if slack else 0.0
+    if math.fabs(null) > FARTHEST:
+        return 0.0
     return log_sum_exp([log_e(strata, null, PRIOR), log_e(swapped(strata), -null, PRIOR)]) - math.log(2)
 
 
@@ -64,7 +66,3 @@ def _stratum(segment: Segment, arm: str, arms: Sequence[str], unit: str) -> Stra
     whole = sum(segment.weights[name] for name in live)
     stratum = Stratum(counts[arm], sum(counts.values()) - counts[arm], segment.weights[arm] / whole)
     return stratum if stratum.candidate + stratum.control > 0 else None
-
-
-def _plain(value: float) -> float:
-    return math.exp(min(value, 690.0))
