@@ -1,0 +1,106 @@
+"""What routers are told of a rollout, and whether the front Service leads through them. Pure.
+
+With the strategy Canary the routers are always there, so a rollout begins without moving anybody: the front selects
+them from the moment they are ready and do as told, and falls back to the serving revision's pods when none of them is
+left. Every arm is a revision; the control is whoever serves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trimtab.core import metadata
+from trimtab.kinds.modeldeployment import children
+from trimtab.kinds.modeldeployment.api import ModelDeployment
+from trimtab.kinds.modeldeployment.course import Course
+from trimtab.kinds.modeldeployment.observe import Observed
+from trimtab.kinds.modeldeployment.progress import RolloutStatus
+from trimtab.kinds.modeldeployment.template import ports
+from trimtab.traffic.change import Ack, acks, advance
+from trimtab.traffic.state import SLOTS, RouterArm, RouterStatus, Shadow
+
+USER_HEADER = "x-user-id"
+
+
+def arm_name(revision: str) -> str:
+    """The arm of a revision: its name after a letter, because a revision may begin with a digit."""
+    return f"r{revision}"
+
+
+def beside(record: RolloutStatus | None) -> bool:
+    """Whether candidate and previous revision are both within reach of the routers."""
+    return record is not None and (record.exposed or record.stage == "Baking")
+
+
+def serving_by(record: RolloutStatus) -> str:
+    """Who has all traffic that the candidate has not, while a rollout is under way."""
+    return record.revision if record.stage == "Baking" else record.previous
+
+
+def lead(record: RolloutStatus | None, serving: str) -> str:
+    """Whom the front selects where no routers are in the way."""
+    return record.revision if record is not None and record.stage == "Promoting" else serving
+
+
+@dataclass(frozen=True)
+class Road:
+    """The way from the front to the pods, as it was found."""
+
+    mdep: ModelDeployment
+    seen: Observed
+    course: Course
+
+    @property
+    def acks(self) -> list[Ack]:
+        """What each live router says it does."""
+        return acks(self.seen.routers, self.seen.router_reports)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether traffic goes through routers that live."""
+        return self.course.routed and self.seen.routed(self.mdep.metadata["name"]) and bool(self.acks)
+
+    def settled(self, record: RolloutStatus) -> bool:
+        """Whether all traffic goes as this record says."""
+        if self.in_place:
+            wanted = self.wanted(record, serving_by(record))
+            return advance(self.mdep.status.router, wanted, self.acks).settled
+        alone = record.stage not in ("Shadowing", "Stepping")
+        return alone and self.seen.selected(self.mdep.metadata["name"]) == lead(record, serving_by(record))
+
+    def wanted(self, record: RolloutStatus | None, serving: str) -> RouterStatus:
+        """What all routers are to do in the end. Both revisions are arms while one may have to take over."""
+        names = [record.previous, record.revision] if record and beside(record) else [serving]
+        return RouterStatus(
+            salt=metadata.fingerprint([self.mdep.metadata["uid"], record.revision if record else ""]),
+            header=self.mdep.spec.feedback.user_header or USER_HEADER,
+            arms=[self._arm(name, record) for name in names],
+            control=arm_name(serving),
+            shadow=self._shadow(record),
+        ).checked()
+
+    def told(self, record: RolloutStatus | None, serving: str) -> tuple[RouterStatus, bool]:
+        """What routers are told in this pass, and whether the front is to lead through them."""
+        known = self.acks
+        change = advance(self.mdep.status.router, self.wanted(record, serving), known)
+        return change.status, bool(known) and (change.settled or self.seen.routed(self.mdep.metadata["name"]))
+
+    def _arm(self, revision: str, record: RolloutStatus | None) -> RouterArm:
+        meta, name = self.mdep.metadata, arm_name(revision)
+        before = self.mdep.status.router.arms if self.mdep.status.router else []
+        # A container of the user's may have listened elsewhere than the one of today's spec.
+        port = next((arm.port for arm in before if arm.name == name), ports(self.mdep)["http"])
+        held = record.weight * SLOTS // 100 if record and record.exposed and revision == record.revision else 0
+        return RouterArm(
+            name=name,
+            host=f"{children.revision_name(self.mdep, revision)}.{meta['namespace']}.svc",
+            port=port,
+            revision=revision,
+            reserved=SLOTS if record and record.exposed and revision == record.revision else 0,
+            weight=held,
+        )
+
+    def _shadow(self, record: RolloutStatus | None) -> Shadow | None:
+        if record is None or record.stage != "Shadowing":
+            return None
+        return Shadow(arm=arm_name(record.revision), percent=self.course.shadow_percent)
