@@ -121,7 +121,7 @@ def _end(obj: Object, notes: Notes, _: str) -> Order:
     verdict = obj["status"].get("verdict") or {}
     if verdict.get("decision") == "Aborted":
         raise Failure(f"{target.of(obj)}: this run was aborted already, at {verdict['at']}")
-    effect = f"run {run['id']} ends without a winner; the control {obj['spec']['control']} gets all users"
+    effect = f"run {run['id']} ends without a winner; all users go to the control, {obj['spec']['control']}"
     return Order({metadata.ABORT: run["id"], metadata.PROMOTE: None}, effect)
 
 
