@@ -236,8 +236,11 @@ def _text(tally: Tally) -> str:
 def _tally(text: str | None) -> Tally:
     if not text:
         return NOTHING
-    plain, *buckets = (map(float, part.split()) for part in text.split(";"))
-    return replace(Tally(*plain), buckets=tuple(Bucket(*bucket) for bucket in buckets))
+    plain, *buckets = ([float(number) for number in part.split()] for part in text.split(";"))
+    users, requests, errors, outcomes, total, squares, slow = plain
+    return Tally(
+        users, requests, errors, outcomes, total, squares, slow, tuple(Bucket(*bucket) for bucket in buckets)
+    )
 
 
 def _plain(value: float) -> str:
