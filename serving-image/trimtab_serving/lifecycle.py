@@ -21,6 +21,7 @@ from typing import NamedTuple, Protocol
 
 import uvicorn
 
+from trimtab_serving import heap
 from trimtab_serving import model as models
 from trimtab_serving.metrics import Gauge, Metrics, resident_bytes
 from trimtab_serving.model import Model
@@ -116,6 +117,7 @@ class Lifecycle:
         # What is alive now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
+        heap.give_back()
         self.model = loaded
         if self.phase is not Phase.DRAINING:
             self.phase = Phase.READY

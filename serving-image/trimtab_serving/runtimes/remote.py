@@ -20,6 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from trimtab_serving import heap
 from trimtab_serving.bundle import BundleInfo
 from trimtab_serving.outcome import Failure, Reason
 from trimtab_serving.protocol.datatypes import Array
@@ -175,6 +176,7 @@ def _serve(pipe: Connection, info: BundleInfo, directory: Path) -> None:
     except BaseException as error:
         pipe.send(RuntimeError(f"{type(error).__name__}: {error}"))
         return
+    heap.give_back()
     pipe.send(None)
     answers = _Answers(pipe, runtime)
     threads = ThreadPoolExecutor(THREADS)
