@@ -32,6 +32,7 @@ class Replica:
             "TRIMTAB_TOOLBOX_IMAGE": objects.TOOLBOX_IMAGE,
             "TRIMTAB_STORE_URI": objects.STORE,
             "TRIMTAB_PORT": str(self.port),
+            "TRIMTAB_XDS_PORT": str(free_port()),
         }
         with log.open("ab") as output:
             self._process = subprocess.Popen(

@@ -150,6 +150,7 @@ class Nest:
             "POD_NAMESPACE": namespace,
             "TRIMTAB_WATCH_NAMESPACES": namespace,
             "TRIMTAB_PORT": str(free_port()),
+            "TRIMTAB_XDS_PORT": str(free_port()),
             **PLATFORM,
             **(settings or {}),
         }

@@ -35,6 +35,7 @@ from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.picture import Picture
 from trimtab.runtime.reconciler import Reconciler, Shell
 from trimtab.runtime.store import Store
+from trimtab.runtime.xds import Xds
 
 log = logging.getLogger("trimtab")
 DRAIN_SECONDS = 15.0
@@ -51,6 +52,7 @@ class Operator:
         self.settings = chosen
         self.metrics = Metrics()
         self.store = Store({name: kind.references for name, kind in KINDS.items()})
+        self.xds = Xds(self.store, {kind.resource.plural: name for name, kind in KINDS.items()})
         clock = asyncio.get_running_loop().time
         identity = f"{chosen.pod_name}_{uuid.uuid4().hex[:8]}"
         timing = Timing(chosen.lease_duration_seconds, chosen.lease_renew_seconds, chosen.lease_retry_seconds)
@@ -75,7 +77,9 @@ class Operator:
         }
 
     def enqueue(self, refs: Iterable[Ref]) -> None:
-        """Ask the right controllers for a look at each."""
+        """Ask the right controllers for a look at each, and tell routers that wait for news of them."""
+        refs = tuple(refs)
+        self.xds.changed(refs)
         for ref in refs:
             self.controllers[ref.kind].queue.add(ref)
 
@@ -137,6 +141,8 @@ async def run(chosen: settings.Settings, configuration: Configuration, stop: asy
         app = server.application(operator.metrics, operator.alive, operator.ready, operator.refresh)
         runner = await server.serve(app, chosen.port)
         stack.push_async_callback(runner.cleanup)
+        orders = await server.serve(operator.xds.application(), chosen.xds_port)
+        stack.push_async_callback(orders.cleanup)
         log.info("starting", extra={"version": __version__, "namespaces": chosen.watch_namespaces or "all"})
         stopped = asyncio.create_task(stop.wait())
         if not await _warm(operator, stopped):
@@ -165,6 +171,7 @@ async def _finish(
     if lost and (error := leading.exception()):
         log.error("cannot go on", exc_info=error)
     stop.set()
+    operator.xds.end()
     await operator.end(0 if lost else DRAIN_SECONDS)
     # Left alone kopf would wait 5 s for every connection of a scraper, which it takes for tasks of its own.
     watching.cancel()

@@ -29,7 +29,7 @@ async def two() -> AsyncIterator[Bench]:
 
 
 def split(found: Bench, **weights: int) -> RouterStatus:
-    """All arms, the first one in control; of the others each may have its part of the slots, and half of them at most."""
+    """All arms, the first one in control; the others may have equal parts of the slots, half of them at most."""
     names = list(found.arms)
     reserved = 10_000 // max(len(names) - 1, 2)
     arms = [found.arms[names[0]].arm()] + [found.arms[name].arm(reserved, weights.get(name, 0)) for name in names[1:]]

@@ -45,6 +45,10 @@ affinity:
   value: {{ include "trimtab.image" (dict "root" . "image" .Values.servingImage) | quote }}
 - name: TRIMTAB_TOOLBOX_IMAGE
   value: {{ include "trimtab.image" (dict "root" . "image" .Values.toolboxImage) | quote }}
+- name: TRIMTAB_ROUTER_IMAGE
+  value: {{ include "trimtab.image" (dict "root" . "image" .Values.router.image) | quote }}
+- name: TRIMTAB_XDS_ADDRESS
+  value: {{ printf "%s-xds.%s.svc:18000" (include "trimtab.prefix" .) .Release.Namespace | quote }}
 - name: TRIMTAB_IMAGE_PULL_POLICY
   value: {{ .Values.image.pullPolicy }}
 - name: TRIMTAB_STORE_URI

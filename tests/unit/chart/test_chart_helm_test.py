@@ -61,7 +61,7 @@ def test_it_asks_the_operator_and_the_embedded_mlflow() -> None:
         f"{mlflow}/api/2.0/mlflow/experiments/get?experiment_id=0",
     ]
     ports = {o["metadata"]["name"]: o["spec"]["ports"][0]["port"] for o in objects if o["kind"] == "Service"}
-    assert ports == {"trimtab-metrics": 8080, "trimtab-mlflow": 5000}
+    assert ports == {"trimtab-metrics": 8080, "trimtab-mlflow": 5000, "trimtab-xds": 18000}
 
 
 def test_it_asks_only_what_is_installed() -> None:

@@ -28,6 +28,8 @@ def test_settings_with_the_embedded_mlflow() -> None:
         "TRIMTAB_WATCH_NAMESPACES": "",
         "TRIMTAB_SERVER_IMAGE": "trimtab-server:0.1.0",
         "TRIMTAB_TOOLBOX_IMAGE": "trimtab-toolbox:0.1.0",
+        "TRIMTAB_ROUTER_IMAGE": "trimtab-router:0.1.0",
+        "TRIMTAB_XDS_ADDRESS": "trimtab-xds.trimtab-system.svc:18000",
         "TRIMTAB_IMAGE_PULL_POLICY": "IfNotPresent",
         "TRIMTAB_STORE_URI": f"{PROXY}/api/2.0/mlflow-artifacts/artifacts/trimtab",
         "TRIMTAB_MLFLOW_TRACKING_URI": PROXY,
@@ -73,6 +75,7 @@ def test_values_become_settings() -> None:
         "watchNamespaces": ["a", "b"],
         "image": {"pullPolicy": "Always"},
         "servingImage": {"repository": "server", "tag": "1"},
+        "router": {"image": {"repository": "envoyproxy/envoy", "tag": "v1.36.2"}},
         "toolboxImage": {"repository": "toolbox", "digest": "sha256:" + "b" * 64},
         "maxConcurrentReconciles": 5,
         "resyncSeconds": 60,
@@ -85,6 +88,7 @@ def test_values_become_settings() -> None:
     assert settings["TRIMTAB_WATCH_NAMESPACES"] == "a,b"
     assert settings["TRIMTAB_IMAGE_PULL_POLICY"] == "Always"
     assert settings["TRIMTAB_SERVER_IMAGE"] == "server:1"
+    assert settings["TRIMTAB_ROUTER_IMAGE"] == "envoyproxy/envoy:v1.36.2"
     assert settings["TRIMTAB_TOOLBOX_IMAGE"] == "toolbox@sha256:" + "b" * 64
     numbers = {
         key: settings[f"TRIMTAB_{key}"]
@@ -136,7 +140,7 @@ def test_probes_ask_what_they_are_for() -> None:
     (container,) = operator(render({}))["template"]["spec"]["containers"]
     paths = {kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")}
     assert paths == {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"}
-    assert container["ports"] == [{"name": "http", "containerPort": 8080}]
+    assert container["ports"] == [{"name": "http", "containerPort": 8080}, {"name": "xds", "containerPort": 18000}]
 
 
 def test_placement_reaches_every_pod() -> None:

@@ -132,7 +132,14 @@ def test_users_gain_the_kinds_through_the_clusters_own_roles() -> None:
 def test_the_operator_reaches_dns_the_api_server_its_own_pods_and_mlflow_only() -> None:
     policy = one(render({}), "NetworkPolicy", "trimtab-operator")["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
-    assert policy["ingress"] == [{"ports": [{"protocol": "TCP", "port": 8080}]}]
+    routers = {"app.kubernetes.io/component": "router", MANAGED_BY: MANAGER}
+    assert policy["ingress"] == [
+        {"ports": [{"protocol": "TCP", "port": 8080}]},
+        {
+            "ports": [{"protocol": "TCP", "port": 18_000}],
+            "from": [{"namespaceSelector": {}, "podSelector": {"matchLabels": routers}}],
+        },
+    ]
     dns, api_server, counts, mlflow = policy["egress"]
     assert {port["port"] for port in dns["ports"]} == {53}
     assert {port["port"] for port in api_server["ports"]} == {443, 6443}
