@@ -23,6 +23,7 @@ Build = Callable[[crdcheck.Schema], SearchStrategy[Any]]
 TEXT, ITEMS = 24, 3
 PATTERN = re.compile(r"self\.matches\(r'(.*)'\)")
 LATEST_GENERATION = 1_000
+OURS_LEFT_OUT: Object = {"auth": {}, "batching": {}, "grpc": {}, "feedback": {}}
 
 names = st.from_regex(DNS_LABEL, fullmatch=True).filter(lambda name: len(name) <= NAME_LIMIT)
 digests = st.integers(0, 2**256 - 1).map(lambda number: f"sha256:{number:064x}")
@@ -58,7 +59,7 @@ def specs(kind: str) -> SearchStrategy[Object]:
     """Valid specs with the defaults filled in, as the API server stores them."""
     drawn = from_schema(crdcheck.schema_of(kind)["properties"]["spec"])
     whole = drawn.map(lambda spec: crdcheck.defaulted({"kind": kind, "spec": spec})["spec"])
-    return whole.map(_measurable) if kind == "ModelDeployment" else whole
+    return whole.map(_servable).map(_measurable) if kind == "ModelDeployment" else whole
 
 
 def statuses(kind: str) -> SearchStrategy[Object]:
@@ -188,6 +189,13 @@ def _resources(node: crdcheck.Schema) -> SearchStrategy[Object]:
         }
 
     return pairs.map(ordered)
+
+
+def _servable(spec: Object) -> Object:
+    """There is a model or a container, and what only our own server honours stays away from the container."""
+    if "container" in spec:
+        return crdcheck.defaulted({"kind": "ModelDeployment", "spec": {**spec, **OURS_LEFT_OUT}})["spec"]  # type: ignore[no-any-return]
+    return {"model": {"name": "credit", "revision": ""}, **spec}
 
 
 def _measurable(spec: Object) -> Object:

@@ -21,9 +21,10 @@ COUNTED = ("resourceVersion", "generation", "uid", "creationTimestamp")
 def clusters(draw: st.DrawFn) -> MemoryOperator:
     """A ModelDeployment of any spec, with its model there and imported."""
     obj = draw(strategies.objects("ModelDeployment"))
-    pinned = obj["spec"]["model"]["revision"] or f"sha256:{1:064x}"
+    wanted = obj["spec"].get("model", {"name": "credit", "revision": ""})
+    pinned = wanted["revision"] or f"sha256:{1:064x}"
     entry = {"digest": pinned, "version": "1", "runtime": draw(st.sampled_from(["onnx", "python"])), "approved": True}
-    meta = {"name": obj["spec"]["model"]["name"], "namespace": obj["metadata"]["namespace"]}
+    meta = {"name": wanted["name"], "namespace": obj["metadata"]["namespace"]}
     status = {"current": pinned, "version": "1", "revisions": [entry]}
     # Its own source is nobody's business here, so it is no MLModel that the operator would look at.
     model: Object = {"apiVersion": "trimtab.dev/v1alpha1", "kind": "MLModel", "metadata": meta, "status": status}

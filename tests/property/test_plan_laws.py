@@ -90,7 +90,7 @@ def deployments(draw: st.DrawFn, serving: bool = False) -> tuple[Object, Store]:
     for number, item in enumerate(there):
         item["metadata"].update(uid=f"child-{number}", resourceVersion="1", generation=1)
         store.absorb(item)
-    if draw(st.booleans()):
+    if mdep.spec.model is not None and draw(st.booleans()):
         store.absorb(draw(models(mdep.spec.model.name, obj["metadata"]["namespace"])))
     told = sensible_statuses(made[:1] if serving else made, made)
     return {**obj, "status": draw(told if serving else st.one_of(st.just({}), told, NONSENSE))}, store
@@ -191,9 +191,10 @@ def test_no_revision_gets_traffic_while_a_better_one_has_it(life: tuple[Object, 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_children_are_valid_and_as_restricted_as_can_be(obj: Object, version: int) -> None:
     store = Store({})
-    model = {"name": obj["spec"]["model"]["name"], "namespace": obj["metadata"]["namespace"], "resourceVersion": "1"}
+    wanted = obj["spec"].get("model", {"name": "credit", "revision": ""})
+    model = {"name": wanted["name"], "namespace": obj["metadata"]["namespace"], "resourceVersion": "1"}
     entry = {**vars(bundle(version)), "approved": True}
-    current = obj["spec"]["model"]["revision"] or entry["digest"]
+    current = wanted["revision"] or entry["digest"]
     status = {"current": current, "revisions": [{**entry, "digest": current}]}
     store.absorb({"kind": "MLModel", "metadata": model, "status": status})
     made = decide(obj, store)

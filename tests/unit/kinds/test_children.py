@@ -155,7 +155,7 @@ def test_grpc_opens_a_port_everywhere_and_takes_the_image_that_speaks_it() -> No
     assert server["image"] == PLATFORM.toolbox_image
     assert {p["name"]: p["containerPort"] for p in server["ports"]} == {"http": 8080, "grpc": 8081}
     (rule,) = items["NetworkPolicy"]["spec"]["ingress"]
-    assert [p["port"] for p in rule["ports"]] == [8080, 8081]
+    assert [p["port"] for p in rule["ports"]] == ["http", "grpc"]
 
 
 def test_python_bundles_are_served_by_the_toolbox() -> None:
@@ -230,7 +230,7 @@ def test_a_revision_is_named_by_its_bundle_and_its_platform() -> None:
 def test_pods_may_reach_the_store_and_no_more(store: str, ports: list[list[int]]) -> None:
     spec = built(mdep_object(), platform=replace(PLATFORM, store_uri=store))["NetworkPolicy"]["spec"]
     assert [[port["port"] for port in rule["ports"]] for rule in spec["egress"]] == ports
-    assert spec["ingress"] == [{"ports": [{"port": 8080, "protocol": "TCP"}]}]
+    assert spec["ingress"] == [{"ports": [{"port": "http", "protocol": "TCP"}]}]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
 
 

@@ -24,6 +24,7 @@ from trimtab.core.api import (
 from trimtab.core.objects import Object
 from trimtab.core.podspec import Environment, Resources, Toleration
 from trimtab.core.schema import AGE, READY, Column, Definition, Names
+from trimtab.kinds.modeldeployment.container import Container
 from trimtab.kinds.modeldeployment.scaling import Autoscaling
 from trimtab.kinds.modeldeployment.serving import Auth, Batching, Feedback, Grpc
 
@@ -54,6 +55,16 @@ class Spec(ApiModel):
         **ApiModel.model_config,
         "json_schema_extra": rules(
             rule(
+                "has(self.model) || has(self.container)",
+                "say what to run: model.name for an MLModel, container.image for a container of your own, or both",
+            ),
+            rule(
+                "!has(self.container) || (self.auth.tokenSecretName == '' && !self.grpc.enabled && "
+                "self.batching.maxSize == 32 && self.batching.maxWaitMicroseconds == 0 && "
+                "self.feedback.keySecretName == '' && self.feedback.userHeader == '')",
+                "auth, batching, grpc and feedback are for Trimtab's own server; leave them out beside container",
+            ),
+            rule(
                 "!has(self.env) || !self.env.exists(e, e.name.startsWith('TRIMTAB_'))",
                 "env: names that start with TRIMTAB_ are set by the operator; choose another name",
             ),
@@ -70,7 +81,10 @@ class Spec(ApiModel):
         ),
     }
 
-    model: ModelReference
+    model: ModelReference | None = None
+    """The model to serve; beside `container` its verified bundle is mounted there, at TRIMTAB_BUNDLE_DIR."""
+    container: Container | None = None
+    """A container of your own, in place of Trimtab's server."""
     replicas: Annotated[int, Field(ge=0, le=1_000)] = 1
     """How many pods; what `kubectl scale` sets. Not used while `autoscaling` is set."""
     autoscaling: Autoscaling | None = None
@@ -96,7 +110,7 @@ class Spec(ApiModel):
     service_account_name: Annotated[str, name_or_empty("serviceAccountName", "ServiceAccount")] = ""
     """The pods' ServiceAccount. Its token is not mounted."""
     env: Environment = []
-    """Further environment variables of the model server."""
+    """Further environment variables of the container that serves."""
     pod_annotations: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = {}
     """Annotations of the pods."""
 
@@ -107,10 +121,11 @@ class RevisionStatus(ApiModel):
     name: Annotated[str, Field(max_length=16)]
     """A hash of bundle and pod template; the suffix of the revision's children."""
     digest: Digest
-    """The bundle its pods serve."""
+    """The bundle its pods serve. Without a model the image's digest; of an image by tag the sha256 of the reference,
+    which tells references apart but not what the tag stands for."""
     version: Short
-    """The model's version."""
-    runtime: Literal["onnx", "python"]
+    """The model's version; without a model the image's tag, or 12 digits of its digest."""
+    runtime: Literal["onnx", "python", "container"]
     """What serves it."""
     weight: Annotated[int, Field(ge=0, le=100)]
     """The share of traffic it gets, in percent."""

@@ -99,7 +99,10 @@ def disruption_budget(mdep: ModelDeployment) -> Object:
 
 
 def network_policy(mdep: ModelDeployment, platform: Platform) -> Object:
-    """In: the serving port. Out: name resolution and the model store, which is all a pod ever calls."""
+    """In: the serving ports. Out: name resolution and the model store, which is all our own server ever calls.
+
+    Ports go by name: while traffic moves between containers, those of both revisions must be open.
+    """
     out: list[dict[str, Any]] = [{"ports": [{"port": DNS_PORT, "protocol": p} for p in ("UDP", "TCP")]}]
     store = platform.store_port()
     if store is not None:
@@ -107,7 +110,7 @@ def network_policy(mdep: ModelDeployment, platform: Platform) -> Object:
     spec = {
         "podSelector": {"matchLabels": {metadata.DEPLOYMENT: mdep.metadata["name"]}},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{"ports": [{"port": number, "protocol": "TCP"} for number in ports(mdep).values()]}],
+        "ingress": [{"ports": [{"port": name, "protocol": "TCP"} for name in ports(mdep)]}],
         "egress": out,
     }
     return _child(mdep, NETWORK_POLICY, mdep.metadata["name"], None, spec=spec)

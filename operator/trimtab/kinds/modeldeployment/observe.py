@@ -47,7 +47,7 @@ async def observe(mdep: ModelDeployment, view: View, platform: Platform) -> Obse
     children = view.children(mdep.metadata["uid"])
     return Observed(
         platform=platform,
-        model=view.get(Ref("MLModel", namespace, mdep.spec.model.name)),
+        model=view.get(Ref("MLModel", namespace, mdep.spec.model.name)) if mdep.spec.model else None,
         children=children,
         pods=view.pods(metadata.DEPLOYMENT, namespace, name),
         deployments={

@@ -1,4 +1,4 @@
-"""Which bundle the spec asks for: the model's current one, or the pinned one."""
+"""Which bundle the spec asks for: the model's current one, the pinned one, or none but a container's image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 from trimtab.core.conditions import Condition
 from trimtab.core.objects import Object, condition
+from trimtab.kinds.modeldeployment import container
 from trimtab.kinds.modeldeployment.api import ModelDeployment
+from trimtab.kinds.modeldeployment.container import Container
 from trimtab.kinds.modeldeployment.template import Bundle
 
 
@@ -26,6 +28,8 @@ class Target:
 
 def target(mdep: ModelDeployment, model: Object | None) -> Target:
     """Resolve the model reference; when it cannot be resolved the reason names what to do."""
+    if mdep.spec.model is None:
+        return _image(mdep.spec.container)
     name = mdep.spec.model.name
     if model is None:
         return _unresolved("ModelNotFound", f"there is no MLModel {name} in this namespace; create it")
@@ -42,9 +46,20 @@ def target(mdep: ModelDeployment, model: Object | None) -> Target:
         return _unresolved("RevisionNotFound", _missing(name, wanted, status))
     if not entry.get("approved"):
         return _unresolved("RevisionNotApproved", f"{wanted} of MLModel {name} is not approved; approve it there")
-    bundle = Bundle(entry["digest"], entry["version"], entry["runtime"])
+    bundle = Bundle(entry["digest"], entry["version"], "container" if mdep.spec.container else entry["runtime"])
     message = f"version {bundle.version} of MLModel {name} ({bundle.digest[:19]})"
     return Target(bundle, Condition("ModelResolved", "True", "RevisionFound", message))
+
+
+def _image(own: Container | None) -> Target:
+    """Without a model the image is what is served; with neither, a later release stored what this one cannot know."""
+    if own is None:
+        return _unresolved("ModelNotFound", "the spec names neither a model nor a container")
+    message = f"no model is asked for; the image {own.image} serves"
+    if not container.pinned(own.image):
+        message += ", and what its tag stands for may differ between pods: name it by digest to be sure"
+    bundle = Bundle(container.digest(own.image), container.version(own.image), "container")
+    return Target(bundle, Condition("ModelResolved", "True", "ContainerGiven", message))
 
 
 def _unresolved(reason: str, message: str, pending: bool = False) -> Target:

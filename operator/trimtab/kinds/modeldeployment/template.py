@@ -1,4 +1,4 @@
-"""The pod that serves one revision: fetch and verify the bundle, then serve it. Pure.
+"""The pod that serves one revision: fetch and verify the bundle, then serve it, or run the user's container. Pure.
 
 A revision is the bundle *and* everything about the pod that runs it. Its name is the hash of both, so a change of
 either starts new pods beside the old ones and never restarts pods that carry traffic.
@@ -20,11 +20,13 @@ from trimtab.core.platform import (
     secret_environment,
 )
 from trimtab.kinds.modeldeployment.api import ModelDeployment
+from trimtab.kinds.modeldeployment.container import Container
 
 PORT = 8080
 GRPC_PORT = 8081
 BUNDLE = "/trimtab/bundle"
 TOKENS = "/etc/trimtab/tokens"
+READY_PATH, LIVE_PATH = "/v2/health/ready", "/v2/health/live"
 DRAIN_SECONDS = 5
 START_SECONDS = 300
 DIGEST, VERSION, RUNTIME = f"{GROUP}/digest", f"{GROUP}/version", f"{GROUP}/runtime"
@@ -48,7 +50,7 @@ class Bundle:
         notes = obj["metadata"].get("annotations", {})
         found = cls(notes.get(DIGEST, ""), notes.get(VERSION, ""), notes.get(RUNTIME, ""))
         sound = re.match(api.DIGEST, found.digest) and 0 < len(found.version) <= 253
-        return found if sound and found.runtime in ("onnx", "python") else None
+        return found if sound and found.runtime in ("onnx", "python", "container") else None
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def revision(mdep: ModelDeployment, bundle: Bundle, platform: Platform) -> Revis
 
 def ports(mdep: ModelDeployment) -> dict[str, int]:
     """The ports the model server listens on, by name."""
-    return {"http": PORT, "grpc": GRPC_PORT} if mdep.spec.grpc.enabled else {"http": PORT}
+    http = mdep.spec.container.port if mdep.spec.container else PORT
+    return {"http": http, "grpc": GRPC_PORT} if mdep.spec.grpc.enabled else {"http": http}
 
 
 def selector(name: str, revision_name: str) -> dict[str, str]:
@@ -91,17 +94,20 @@ def revision_labels(name: str, revision_name: str) -> dict[str, str]:
 
 def _pod(mdep: ModelDeployment, bundle: Bundle, platform: Platform) -> dict[str, Any]:
     spec = mdep.spec
-    slim = bundle.runtime == "onnx" and not spec.grpc.enabled
+    slim = bundle.runtime != "python" and not spec.grpc.enabled
     image = platform.server_image if slim else platform.toolbox_image
+    own = spec.container
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": POD_SECURITY,
         "terminationGracePeriodSeconds": DRAIN_SECONDS + 25,
-        "initContainers": [_fetch(bundle, image, platform)],
-        "containers": [_server(mdep, bundle, image, platform)],
-        "volumes": [{"name": "bundle", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}, *_tokens(mdep)],
+        "containers": [_brought(mdep, bundle, own) if own else _server(mdep, bundle, image, platform)],
+        "volumes": [{"name": "tmp", "emptyDir": {}}, *_tokens(mdep)],
     }
+    if spec.model is not None:
+        pod["initContainers"] = [_fetch(bundle, image, platform)]
+        pod["volumes"].insert(0, {"name": "bundle", "emptyDir": {}})
     given = spec.model_dump(
         by_alias=True,
         exclude_none=True,
@@ -137,11 +143,6 @@ def _fetch(bundle: Bundle, image: str, platform: Platform) -> dict[str, Any]:
 
 def _server(mdep: ModelDeployment, bundle: Bundle, image: str, platform: Platform) -> dict[str, Any]:
     own = environment(
-        TRIMTAB_MODEL_NAME=mdep.metadata["name"],
-        TRIMTAB_MODEL_VERSION=bundle.version,
-        TRIMTAB_DIGEST=bundle.digest,
-        TRIMTAB_BUNDLE_DIR=BUNDLE,
-        TRIMTAB_PORT=str(PORT),
         TRIMTAB_GRPC_PORT=str(GRPC_PORT) if mdep.spec.grpc.enabled else "",
         TRIMTAB_DRAIN_SECONDS=str(DRAIN_SECONDS),
         TRIMTAB_BATCH_MAX_SIZE=str(mdep.spec.batching.max_size),
@@ -149,24 +150,53 @@ def _server(mdep: ModelDeployment, bundle: Bundle, image: str, platform: Platfor
         TRIMTAB_USER_HEADER=mdep.spec.feedback.user_header,
         TRIMTAB_TOKENS_DIR=TOKENS if mdep.spec.auth.token_secret_name else "",
     )
-    mounts: list[dict[str, Any]] = [
-        {"name": "bundle", "mountPath": "/trimtab", "readOnly": True},
-        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
-    ]
+    common = _serving(mdep, bundle, own + _key(mdep), READY_PATH, LIVE_PATH)
     if mdep.spec.auth.token_secret_name:
-        mounts.append({"name": "tokens", "mountPath": TOKENS, "readOnly": True})
+        common["volumeMounts"].append({"name": "tokens", "mountPath": TOKENS, "readOnly": True})
+    program = {"image": image, "imagePullPolicy": platform.pull_policy, "command": ["python", "-m", "trimtab_serving"]}
+    return {**common, **program}
+
+
+def _brought(mdep: ModelDeployment, bundle: Bundle, own: Container) -> dict[str, Any]:
+    """The user's own container, as confined as ours; how its image is pulled is left to Kubernetes.
+
+    Most images have no home for our user, and most servers stop listening at once when told to end: the kubelet tells
+    them only when every node has learned that the pod is on its way out.
+    """
+    given = {item.name for item in mdep.spec.env}
+    home = [] if "HOME" in given else environment(HOME="/tmp")  # noqa: S108
+    container = {
+        **_serving(mdep, bundle, home, own.readiness_path, own.liveness_path),
+        "image": own.image,
+        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
+    }
+    secrets = secret_environment(own.credentials_secret_name)
+    optional = {"command": own.command, "args": own.args, "envFrom": secrets}
+    return {**container, **{name: value for name, value in optional.items() if value}}
+
+
+def _serving(mdep: ModelDeployment, bundle: Bundle, env: list[dict[str, Any]], ready: str, live: str) -> dict[str, Any]:
+    """What whoever serves has in common: what it is told, how it is confined, and how it is watched."""
+    fetched = mdep.spec.model is not None
+    told = environment(
+        TRIMTAB_MODEL_NAME=mdep.metadata["name"],
+        TRIMTAB_MODEL_VERSION=bundle.version,
+        TRIMTAB_DIGEST=bundle.digest if fetched else "",
+        TRIMTAB_BUNDLE_DIR=BUNDLE if fetched else "",
+        TRIMTAB_PORT=str(ports(mdep)["http"]),
+    )
+    mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
+    if fetched:
+        mounts.insert(0, {"name": "bundle", "mountPath": "/trimtab", "readOnly": True})
     return {
         "name": "server",
-        "image": image,
-        "imagePullPolicy": platform.pull_policy,
-        "command": ["python", "-m", "trimtab_serving"],
-        "env": own + _key(mdep) + [item.dump() for item in mdep.spec.env],
+        "env": told + env + [item.dump() for item in mdep.spec.env],
         "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports(mdep).items()],
         "resources": mdep.spec.resources.dump(),
         "securityContext": CONTAINER_SECURITY,
-        "startupProbe": _probe("/v2/health/ready", period=1, failures=START_SECONDS),
-        "readinessProbe": _probe("/v2/health/ready", period=2, failures=2),
-        "livenessProbe": _probe("/v2/health/live", period=10, failures=3),
+        "startupProbe": _probe(ready, period=1, failures=START_SECONDS),
+        "readinessProbe": _probe(ready, period=2, failures=2),
+        "livenessProbe": _probe(live, period=10, failures=3),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,
     }
