@@ -67,6 +67,7 @@ IMAGES = {
             "serving-image/requirements/toolbox.txt",
             ("serving-image/trimtab_serving", "serving-image/trimtab_toolbox"),
         ),
+        Image("trimtab-router", "router.image", "router/Containerfile", "", "requirements/router.txt", ()),
     )
 }
 

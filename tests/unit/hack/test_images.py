@@ -64,8 +64,8 @@ def test_a_missing_input_is_named(root: Path) -> None:
 
 def test_images_are_chosen_with_and_without_their_prefix() -> None:
     assert [image.name for image in select(("server", "trimtab-operator"))] == ["trimtab-server", "trimtab-operator"]
-    with pytest.raises(Failure, match=r"no image 'router'.*trimtab-toolbox"):
-        select(("router",))
+    with pytest.raises(Failure, match=r"no image 'proxy'.*trimtab-toolbox"):
+        select(("proxy",))
 
 
 def test_the_chart_is_told_repository_and_tag() -> None:
