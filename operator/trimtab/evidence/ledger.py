@@ -136,6 +136,10 @@ class Ledger:
         current = Segment(last.seconds + seconds, last.weights, tallies)
         return replace(self._noted(admitted), segments=(*self.segments[:-1], current))
 
+    def skip(self, readings: Sequence[Reading]) -> Ledger:
+        """Count none of this, and go on from here: while routers change weights, users come by the old and the new."""
+        return self._noted(readings)
+
     def _admitted(self, readings: Sequence[Reading]) -> list[Reading]:
         """One reading of each life; new ones only while no cursor of a source that just answered must go for them."""
         live = {reading.source for reading in readings}
@@ -238,9 +242,7 @@ def _tally(text: str | None) -> Tally:
         return NOTHING
     plain, *buckets = ([float(number) for number in part.split()] for part in text.split(";"))
     users, requests, errors, outcomes, total, squares, slow = plain
-    return Tally(
-        users, requests, errors, outcomes, total, squares, slow, tuple(Bucket(*bucket) for bucket in buckets)
-    )
+    return Tally(users, requests, errors, outcomes, total, squares, slow, tuple(Bucket(*bucket) for bucket in buckets))
 
 
 def _plain(value: float) -> str:

@@ -1,0 +1,1 @@
+"""ABTest: which of several deployments is better, asked on live users."""

@@ -1,0 +1,278 @@
+"""The shape of an ABTest. These models are its CRD and its `kubectl explain`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from trimtab.core.api import (
+    DNS_LABEL,
+    NAME_LIMIT,
+    ApiModel,
+    matching,
+    own_name,
+    rule,
+    rules,
+)
+from trimtab.core.objects import Object
+from trimtab.core.schema import AGE, READY, Column, Definition, Names
+from trimtab.kinds.abtest.status import Status
+
+ARM_NAME_LIMIT = 32
+POSITIVE_PERCENT = r"^([1-9][0-9]{0,2}([.][0-9]{1,2})?|0[.][0-9]?[1-9])$"
+PERCENT = r"^(0|[1-9][0-9]{0,2}|(0|[1-9][0-9]{0,2})[.][0-9]{1,2})$"
+ALPHA = r"^0[.](0{1,2}[1-9][0-9]{0,2}|[1-4][0-9]{0,3}|5)$"
+POWER = r"^0[.][5-9][0-9]{0,3}$"
+HEADER = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+SALT = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"
+
+ArmName = Annotated[
+    str,
+    matching(
+        DNS_LABEL,
+        "an arm's name consists of a-z, 0-9 and '-', and starts with a letter",
+        max_length=ARM_NAME_LIMIT,
+    ),
+]
+AboveMilliseconds = Annotated[int, Field(ge=1, le=60_000)]
+Query = Annotated[
+    str,
+    Field(max_length=1024, json_schema_extra=rules(rule("self.contains('$arm')", "query must hold $arm"))),
+]
+
+
+SLOW = rule(
+    "(self.metric == 'Latency') == has(self.aboveMilliseconds)",
+    "aboveMilliseconds says which answers count as slow: set it with metric Latency, and only there",
+)
+
+
+class Arm(ApiModel):
+    """One of the deployments that are compared."""
+
+    name: ArmName
+    """What the arm is called in status, response headers and cookies."""
+    deployment: Annotated[
+        str,
+        matching(
+            DNS_LABEL,
+            "deployment must be the name of a ModelDeployment: a-z, 0-9 and '-', and a letter first",
+            max_length=NAME_LIMIT,
+        ),
+    ]
+    """A ModelDeployment in this namespace. While the test runs, it holds back new revisions."""
+    weight: Annotated[int, Field(ge=1, le=99)]
+    """Its share of the users, in percent."""
+
+
+class Assignment(ApiModel):
+    """Who gets which arm."""
+
+    header: Annotated[
+        str,
+        matching(
+            HEADER, "assignment.header must be the name of a header in lower case, as in x-user-id", max_length=64
+        ),
+    ] = "x-user-id"
+    """The request header that names the user. Requests without it get a cookie for each arm."""
+    salt: Annotated[
+        str,
+        matching(SALT, "assignment.salt consists of a-z, 0-9 and '-', or is empty", max_length=16),
+    ] = ""
+    """What users are mixed with before they are split. Empty means one that is this experiment's own, so that no two
+    experiments split users alike; give two experiments the same one to split them alike on purpose."""
+
+
+class Objective(ApiModel):
+    """What decides which arm is better."""
+
+    model_config = {
+        **ApiModel.model_config,
+        "json_schema_extra": rules(
+            SLOW,
+            rule(
+                "(self.metric == 'Prometheus') == has(self.query)",
+                "query is the PromQL that counts the events of an arm: set it with metric Prometheus, and only there",
+            ),
+            rule(
+                "!(self.metric in ['Errors', 'Latency']) || !has(self.direction) || self.direction == 'Decrease'",
+                "objective: fewer errors and fewer slow answers are better; set direction to Decrease or leave it out",
+            ),
+            rule(
+                "!has(self.direction) || self.direction == 'Increase' || double(self.minimumEffectPercent) < 100.0",
+                "objective: nothing decreases by more than it is; set minimumEffectPercent below 100",
+            ),
+            rule(
+                "self.metric != 'Prometheus' || has(self.direction)",
+                "objective: only you know whether more events of your query are better; set direction",
+            ),
+        ),
+    }
+
+    metric: Literal["Outcome", "OutcomeMean", "Errors", "Latency", "Prometheus"]
+    """Outcome: positive outcomes per user. OutcomeMean: the sum of outcomes per user. Errors: failed requests per
+    request. Latency: answers slower than `aboveMilliseconds` per request. Prometheus: events that `query` counts per
+    request. Outcomes come by the tokens of `docs/predicting.md`."""
+    direction: Literal["Increase", "Decrease"] | None = None
+    """What is better. Left out it is Increase for outcomes, and Decrease for errors and latency."""
+    minimum_effect_percent: Annotated[
+        str,
+        matching(
+            POSITIVE_PERCENT,
+            'minimumEffectPercent must be a decimal in quotes from "0.01" to "999.99"',
+            max_length=6,
+        ),
+    ] = "5"
+    """The smallest relative change that matters. The test ends as futile once a larger one can be excluded."""
+    alpha: Annotated[str, matching(ALPHA, 'alpha must be a decimal in quotes from "0.001" to "0.5"', max_length=6)] = (
+        "0.05"
+    )
+    """How often a winner may be declared where there is no difference, over all arms and however often it is looked
+    at."""
+    power: Annotated[str, matching(POWER, 'power must be a decimal in quotes from "0.5" to "0.9999"', max_length=6)] = (
+        "0.8"
+    )
+    """How often a change of the minimum effect shall be found; sets how many users the test needs."""
+    above_milliseconds: AboveMilliseconds | None = None
+    """For Latency: slower answers count as slow."""
+    query: Query | None = None
+    """For Prometheus: PromQL that gives one number, the events of `$arm` since ever."""
+
+
+class Guardrail(ApiModel):
+    """What must not get worse by much, whatever the objective gains."""
+
+    model_config = {**ApiModel.model_config, "json_schema_extra": rules(SLOW)}
+
+    metric: Literal["Errors", "Latency"]
+    """Errors: failed requests per request. Latency: answers slower than `aboveMilliseconds` per request."""
+    max_increase_percent: Annotated[
+        str,
+        matching(
+            PERCENT, 'maxIncreasePercent must be a decimal in quotes from "0" to "999.99", as in "50"', max_length=6
+        ),
+    ] = "50"
+    """The relative increase over the control that is tolerated. An arm that was shown to exceed it gets no more
+    traffic."""
+    above_milliseconds: AboveMilliseconds | None = None
+    """For Latency: slower answers count as slow."""
+
+
+class Bandit(ApiModel):
+    """Give arms that do well more of the users while the test runs."""
+
+    mode: Literal["Thompson"] = "Thompson"
+    """How shares are drawn: in proportion to the chance of being the best one, by what was counted so far."""
+    batch_seconds: Annotated[int, Field(ge=300, le=2_419_200)] = 86_400
+    """How long shares stay before they are drawn anew. Users keep their arm but for those that must move to make room
+    for a growing one."""
+    floor_percent: Annotated[int, Field(ge=1, le=50)] = 5
+    """The least share of an arm, in percent: without it nothing more would be learned about it."""
+
+
+class Spec(ApiModel):
+    """Which deployments to compare, by what, and what to do then."""
+
+    model_config = {
+        **ApiModel.model_config,
+        "json_schema_extra": rules(
+            rule(
+                "self.arms.all(a, self.arms.exists_one(b, b.deployment == a.deployment))",
+                "arms: two arms of one ModelDeployment cannot be told apart; make a ModelDeployment for each",
+            ),
+            rule("self.arms.map(a, a.weight).sum() == 100", "arms: the weights must sum to 100"),
+            rule("self.arms.exists(a, a.name == self.control)", "control must be the name of one of the arms"),
+            rule(
+                "self.minSeconds <= self.maxSeconds",
+                "minSeconds must not exceed maxSeconds, which left out are a day and four weeks",
+            ),
+            rule(
+                "self.objective.metric != 'Latency' || !has(self.guardrails) || self.guardrails.all(g, "
+                "g.metric != 'Latency' || g.aboveMilliseconds == self.objective.aboveMilliseconds)",
+                "guardrails: slow answers are counted once; give the guardrail the objective's aboveMilliseconds",
+            ),
+            rule(
+                "!has(self.bandit) || self.bandit.floorPercent * size(self.arms) <= 100",
+                "bandit: floorPercent for each arm is more than all users; lower it",
+            ),
+            rule(
+                "!has(self.bandit) || self.maxSeconds <= self.bandit.batchSeconds * 40",
+                "bandit: no more than 40 batches are kept apart; set batchSeconds to at least a 40th of maxSeconds",
+            ),
+        ),
+    }
+
+    arms: Annotated[
+        list[Arm],
+        Field(
+            min_length=2,
+            max_length=8,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ]
+    """The deployments that are compared, with their shares of the users. Other names, deployments, control, objective,
+    guardrails or assignment start a new run; other weights do not."""
+    control: ArmName
+    """The arm that the others are compared with, and that gets the users of those that fail."""
+    assignment: Assignment = Assignment()
+    """Who gets which arm."""
+    objective: Objective
+    """What decides which arm is better."""
+    guardrails: Annotated[
+        list[Guardrail],
+        Field(
+            max_length=2,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["metric"]},
+        ),
+    ] = []
+    """What must not get worse by much."""
+    min_seconds: Annotated[int, Field(ge=0, le=31_536_000)] = 86_400
+    """No winner is declared before this. Whole days keep the hours of a day from deciding; harm is acted upon at
+    once."""
+    max_seconds: Annotated[int, Field(ge=60, le=31_536_000)] = 2_419_200
+    """No verdict by then is a verdict: Inconclusive."""
+    decision: Literal["Auto", "Manual"] = "Auto"
+    """Auto gives all users to the winner. Manual waits for the annotation trimtab.dev/promote=<arm>. Harm is acted upon
+    in both."""
+    on_inconclusive: Literal["KeepControl", "Pause"] = "KeepControl"
+    """What becomes of the traffic without a winner: all to the control, or as it is until somebody decides."""
+    suspend: bool = False
+    """Decide nothing for now: shares stay, counting goes on, deployments may roll out. Time goes on towards
+    `maxSeconds`. Harm is not acted upon either."""
+    bandit: Bandit | None = None
+    """Move users to better arms while the test runs. The winner is found by the same evidence as without."""
+
+
+class ABTest(ApiModel):
+    """One ABTest, as read from the API server."""
+
+    kind: Literal["ABTest"] = "ABTest"
+    metadata: dict[str, Any]
+    spec: Spec
+    status: Status = Status()
+
+    @classmethod
+    def parse(cls, obj: Object) -> ABTest:
+        """Read a raw object; pydantic's ValidationError where it does not have this shape."""
+        return cls.model_validate(obj)
+
+
+DEFINITION = Definition(
+    names=Names("ABTest", "abtests", "abt"),
+    description="Which of several deployments is better, asked on live users and answered by evidence.",
+    spec=Spec,
+    status=Status,
+    columns=(
+        Column("Control", ".spec.control"),
+        Column("Weights", ".status.weights"),
+        Column("Users", ".status.users", "integer"),
+        Column("Lift", ".status.evidence.summary"),
+        Column("Verdict", ".status.verdict.decision"),
+        *READY,
+        Column("Winner", ".status.verdict.winner", priority=1),
+        Column("URL", ".status.url", priority=1),
+        AGE,
+    ),
+    rules=(own_name("it becomes the name of a Service"),),
+)

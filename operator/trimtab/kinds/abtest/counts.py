@@ -1,0 +1,116 @@
+"""What routers and pods have counted, as readings of the ledger.
+
+Routers tell what happened to requests, also to those that never reached a pod. Model pods tell what came of
+predictions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from trimtab.core.conditions import parse_time
+from trimtab.core.objects import Object
+from trimtab.evidence.ledger import Reading
+from trimtab.evidence.sketch import distinct, joined
+from trimtab.evidence.sources import ModelReport, RouterReport
+from trimtab.evidence.tally import Bucket, Segment, Tally
+from trimtab.kinds.abtest.arms import Resolved
+from trimtab.kinds.abtest.observe import Observed
+
+DIGEST_DIGITS = 8
+
+
+def readings(seen: Observed, arms: Sequence[Resolved], slow_seconds: float | None, since: str) -> list[Reading]:
+    """One for each router and each model pod that answered. What pods older than the run counted before it is not its
+    own."""
+    owners, names = _owners(arms), {arm.name for arm in arms}
+    found = [
+        _router(pod, seen.router_reports[uid], names, slow_seconds, since)
+        for pod in seen.routers
+        if (uid := pod["metadata"]["uid"]) in seen.router_reports
+    ]
+    for arm in arms:
+        for pod in seen.pods.get(arm.name, ()):
+            report = seen.model_reports.get(pod["metadata"]["uid"])
+            if report is not None:
+                found.append(_model(pod, arm.name, report, owners, since))
+    return found
+
+
+def users(seen: Observed, arm: str) -> int:
+    """How many users the arm's pods have answered since they started, as well as it can be told."""
+    reports = (seen.model_reports.get(pod["metadata"]["uid"]) for pod in seen.pods.get(arm, ()))
+    seen_by = distinct(joined(report.sketch for report in reports if report is not None))
+    return round(seen_by) if math.isfinite(seen_by) else 0
+
+
+def with_users(segments: Sequence[Segment], counted: Mapping[str, int]) -> list[Segment]:
+    """The segments that may be judged, with the users of each arm divided among them as its requests are.
+
+    Sketches of users cannot be told apart by time. Where not every arm is counted by user, none is: an empty bucket
+    says so, and keeps requests from being taken for users of their own.
+    """
+    told = [segment for segment in segments if segment.weights]
+    requests: Counter[str] = Counter()
+    for segment in told:
+        requests.update({name: tally.requests for name, tally in segment.tallies.items()})
+    by_user = all(tally.buckets for segment in told for tally in segment.tallies.values())
+    return [
+        replace(
+            segment,
+            tallies={
+                name: replace(
+                    tally,
+                    users=counted.get(name, 0) * tally.requests / requests[name] if requests[name] else 0,
+                    buckets=tally.buckets if by_user else (Bucket(),),
+                )
+                for name, tally in segment.tallies.items()
+            },
+        )
+        for segment in told
+    ]
+
+
+def _router(
+    pod: Object, report: RouterReport, names: Collection[str], slow_seconds: float | None, since: str
+) -> Reading:
+    tallies = {
+        name: Tally(
+            requests=counts.requests,
+            errors=counts.errors,
+            latency_above=counts.latency.above(slow_seconds) if slow_seconds is not None else 0,
+        )
+        for name, counts in report.arms.items()
+        if name in names
+    }
+    return Reading(f"router:{report.pod}", report.epoch, tallies, baseline=_older(pod, since))
+
+
+def _model(pod: Object, arm: str, report: ModelReport, owners: Mapping[str, str], since: str) -> Reading:
+    """Outcomes of another revision's predictions go to the arm that made them, if exactly one arm serves it."""
+    tallies = {arm: _outcomes(report.buckets)}
+    for digest, buckets in report.others.items():
+        owner = owners.get(digest[:DIGEST_DIGITS])
+        if owner is not None:
+            tallies[owner] = tallies.get(owner, Tally()) + _outcomes(buckets)
+    return Reading(f"model:{report.pod}", report.epoch, tallies, baseline=_older(pod, since))
+
+
+def _older(pod: Object, since: str) -> bool:
+    return parse_time(pod["metadata"].get("creationTimestamp", since)) <= parse_time(since)
+
+
+def _outcomes(buckets: Sequence[Bucket]) -> Tally:
+    total = sum(bucket.total for bucket in buckets)
+    squares = sum(bucket.squares for bucket in buckets)
+    return Tally(outcomes=total, outcome_sum=total, outcome_squares=squares, buckets=tuple(buckets))
+
+
+def _owners(arms: Sequence[Resolved]) -> dict[str, str]:
+    """The arm behind each digest that only one arm serves."""
+    digests = {arm.name: arm.digest.removeprefix("sha256:")[:DIGEST_DIGITS] for arm in arms if arm.digest}
+    often = Counter(digests.values())
+    return {digest: name for name, digest in digests.items() if often[digest] == 1}
