@@ -15,6 +15,8 @@ import pytest
 
 from tests.contract.served import INFER, NAME, Recount, environment, make_bundle, request
 from tests.contract.test_server_process import Process, serving
+from tests.property.test_user_sketch import sketch_of
+from trimtab_serving.counting.sketch import describe_users
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,7 @@ class Traffic:
         self.recount = Recount()
         self.unanswered = 0
         self.tokens: list[str] = []
+        self.users: set[str] = set()
 
     async def send(self, session: aiohttp.ClientSession, requests: int) -> None:
         for number in range(requests):
@@ -46,10 +49,13 @@ class Traffic:
             body = request(rows)
             if number % 10 == 9:
                 body["inputs"][0]["data"][0] = "old"
-            headers = {"x-user-id": f"user-{self.rng.randrange(1000)}", "content-type": "application/json"}
+            user = f"user-{self.rng.randrange(1000)}"
+            headers = {"x-user-id": user, "content-type": "application/json"}
             try:
                 async with session.post(self.url + INFER, json=body, headers=headers) as response:
                     self.recount.answered(response.status, rows, await response.json())
+                    if response.status == 200:
+                        self.users.add(user)
                     if "x-trimtab-token" in response.headers:
                         self.tokens += response.headers["x-trimtab-token"].split(",")
             except aiohttp.ClientError:
@@ -88,6 +94,7 @@ async def test_counts_are_exact_over_workers_kills_and_restarts(bundle: tuple[Pa
                 assert server.call("/v2/health/ready")[0] == 200
             counts = server.call("/trimtab/v1/counts")[1]
             traffic.recount.equals(counts)
+            assert counts["users"] == describe_users(bytes(sketch_of(traffic.users)))
             epochs.add(counts["epoch"])
             server.process.send_signal(signal.SIGKILL)
             children = workers_of(server)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.contract.served import INFER, NAME, connect, environment, make_bundle, request
 from tests.contract.sleeper import FATAL, HELD, Gate, make_sleeper, sleep, until
-from tests.contract.test_server_process import serving
+from tests.contract.test_server_process import Process, serving
 
 BODY = request([(40, 2000, "Bonn")])
 
@@ -53,6 +53,39 @@ async def test_a_held_predict_holds_up_nobody(sleeper: tuple[Path, str], tmp_pat
             assert not held.done()
             gate.open()
             assert await held == (200, None)
+
+
+async def test_what_began_before_sigterm_is_answered_after_the_last_connection_was_taken(
+    sleeper: tuple[Path, str], tmp_path: Path
+) -> None:
+    gate = Gate(tmp_path)
+    given = environment(*sleeper, tmp_path / "pod", TRIMTAB_WORKERS="1", **gate.environ)
+    with serving(given) as server:
+        async with aiohttp.ClientSession(server.url) as session:
+            held = [asyncio.create_task(posted(session, sleep(HELD))) for _ in range(8)]
+            await asyncio.to_thread(until, lambda: gate.waiting)
+            await asyncio.to_thread(until, lambda: in_flight(server) == 8)
+            server.process.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(until, lambda: not listens(server))
+            gate.open()
+            assert set(await asyncio.gather(*held)) == {(200, None)}
+        assert await asyncio.to_thread(server.process.wait, 20) == 0
+
+
+def in_flight(server: Process) -> int:
+    """Requests that have begun, as the server tells; it looks once a second."""
+    metrics = server.call("/metrics")[1]
+    (line,) = [line for line in metrics.splitlines() if line.startswith("trimtab_requests_in_flight{")]
+    return int(float(line.split()[-1]))
+
+
+def listens(server: Process) -> bool:
+    """Whether new connections are taken."""
+    try:
+        connect(int(server.url.rpartition(":")[2])).close()
+    except OSError:
+        return False
+    return True
 
 
 async def test_a_predict_that_kills_its_process_is_replaced(sleeper: tuple[Path, str], tmp_path: Path) -> None:
