@@ -38,13 +38,16 @@ def taken(status: Status, run: RunStatus, readings: Sequence[Reading], now: date
     return Book(ledger.read(readings, max(seconds, 0.0)), run)
 
 
-def turned(book: Book, change: Change, readings: Sequence[Reading]) -> Book:
-    """The same after this pass has told the routers something, or has heard that they do it."""
+def turned(book: Book, change: Change, readings: Sequence[Reading], *, over: bool) -> Book:
+    """The same after this pass has told the routers something, or has heard that they do it.
+
+    When it is over nothing more is counted.
+    """
     told = {share.name: share.percent for share in book.run.counted}
     ahead = percents(change.status)
-    if told == ahead:
+    if told == ahead and not over:
         return book
-    if change.settled and not book.ledger.full:
+    if change.settled and not over and not book.ledger.full:
         ledger = book.ledger.skip(readings).begin({name: float(share) for name, share in ahead.items()}, readings)
         return Book(ledger, book.run.model_copy(update={"counted": _shares(ahead)}))
     return Book(book.ledger, book.run.model_copy(update={"counted": []}))

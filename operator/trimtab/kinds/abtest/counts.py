@@ -47,6 +47,28 @@ def users(seen: Observed, arm: str) -> int:
     return round(seen_by) if math.isfinite(seen_by) else 0
 
 
+def before(seen: Observed, arm: str, slow_seconds: float | None) -> Tally:
+    """What the arm's pods have counted since they started, whoever asked them."""
+    total = Tally(users=users(seen, arm))
+    for pod in seen.pods.get(arm, ()):
+        report = seen.model_reports.get(pod["metadata"]["uid"])
+        if report is not None:
+            slow = report.latency.above(slow_seconds) if slow_seconds is not None else 0
+            total += _outcomes(report.buckets) + Tally(
+                requests=report.requests, errors=report.errors, latency_above=slow
+            )
+    return total
+
+
+def totals(segments: Sequence[Segment]) -> dict[str, Tally]:
+    """What was counted of each arm, over all segments."""
+    found: dict[str, Tally] = {}
+    for segment in segments:
+        for name, tally in segment.tallies.items():
+            found[name] = found.get(name, Tally()) + tally
+    return found
+
+
 def with_users(segments: Sequence[Segment], counted: Mapping[str, int]) -> list[Segment]:
     """The segments that may be judged, with the users of each arm divided among them as its requests are.
 

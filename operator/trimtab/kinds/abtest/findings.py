@@ -64,7 +64,7 @@ def evidence(spec: Spec, found: Findings, measured_at: datetime) -> EvidenceStat
     )
 
 
-def power(needed: int | None, units: float, seconds: float) -> PowerStatus | None:
+def power_of(needed: int | None, units: float, seconds: float) -> PowerStatus | None:
     """Whether it can be found, by the users (or requests, where users are not counted) of so many seconds."""
     if needed is None:
         return None
