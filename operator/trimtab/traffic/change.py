@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from trimtab.core.objects import Object, condition
-from trimtab.traffic.state import ARMS, RouterStatus
+from trimtab.traffic.state import ARMS, RouterArm, RouterStatus
 
 NOBODY = {"reserved": 0, "weight": 0}
 
@@ -122,7 +122,15 @@ def _introduced(current: RouterStatus, wanted: RouterStatus) -> RouterStatus:
     arms = [arm.model_copy(update=places.get(arm.name, {})) for arm in reduced.arms]
     known = {arm.name for arm in arms}
     new = [arm.model_copy(update=NOBODY) for arm in wanted.arms if arm.name not in known]
-    return reduced.model_copy(update={"arms": [*arms, *new]}).checked()
+    return reduced.model_copy(update={"arms": _without_idle(arms, new, {reduced.control, *places})}).checked()
+
+
+def _without_idle(old: Sequence[RouterArm], new: Sequence[RouterArm], needed: Collection[str]) -> list[RouterArm]:
+    """Both lists; where they are too long together, without the first that nobody needs and that have no users: only a
+    router that has not spoken for many changes can still be using them."""
+    surplus = max(len(old) + len(new) - ARMS, 0)
+    idle = [arm.name for arm in old if not arm.weight and arm.name not in needed][:surplus]
+    return [*(arm for arm in old if arm.name not in idle), *new]
 
 
 def _reduced(current: RouterStatus, wanted: RouterStatus) -> RouterStatus:
