@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from trimtab.core.objects import API_VERSION, Object
+from trimtab.evidence.ledger import Ledger, Reading
+from trimtab.evidence.tally import Bucket, Tally
 
 CONDITIONS = [
     {
@@ -137,6 +139,30 @@ def abtest(**annotations: str) -> Object:
             ],
         },
     }
+
+
+def counted() -> Object:
+    """The same with counts: an hour at 90 to 10, then most of a day at 50 to 50."""
+    hour = {"control": _tally(9_000, 900), "gbm": _tally(1_000, 110)}
+    day = {"control": _tally(40_000, 4_000), "gbm": _tally(41_000, 4_500)}
+    ledger = Ledger().begin({"control": 90, "gbm": 10}, [])
+    ledger = ledger.read([Reading("model:a", "1", hour)], 3_600)
+    ledger = ledger.begin({"control": 50, "gbm": 50}, []).read([Reading("model:a", "1", day)], 82_800)
+    obj = abtest()
+    obj["status"]["ledger"] = ledger.status().dump()
+    return obj
+
+
+def _tally(requests: int, outcomes: int) -> Tally:
+    buckets = [Bucket(requests // 100, outcomes // 100, outcomes // 100, outcomes // 100)] * 100
+    return Tally(
+        requests=requests,
+        errors=requests // 1_000,
+        outcomes=outcomes,
+        outcome_sum=outcomes,
+        outcome_squares=outcomes,
+        buckets=tuple(buckets),
+    )
 
 
 def modeldeployment(stage: str = "Stepping", **annotations: str) -> Object:

@@ -176,8 +176,8 @@ class TestAssign:
             ),
             (
                 ["--salt", "s", "--weights", "a=90,b=ten", "u"],
-                "--weights: 'b=ten' has no number of percent: write NAME=PERCENT, or NAME=PERCENT/RESERVED, with commas "
-                "between: a=90,b=10",
+                "--weights: 'b=ten' has no number of percent: write NAME=PERCENT, or NAME=PERCENT/RESERVED, "
+                "with commas between: a=90,b=10",
             ),
             (
                 ["--salt", "s", "--weights", "a=NaN", "u"],
