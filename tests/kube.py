@@ -21,6 +21,7 @@ PATHS = {
     "Namespace": ("v1", "namespaces"),
     "Pod": ("v1", "pods"),
     "Service": ("v1", "services"),
+    "Secret": ("v1", "secrets"),
     "ServiceAccount": ("v1", "serviceaccounts"),
     "ResourceQuota": ("v1", "resourcequotas"),
     "Deployment": ("apps/v1", "deployments"),
