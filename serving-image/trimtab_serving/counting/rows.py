@@ -93,7 +93,7 @@ class RowReader:
         if answer is not None:
             given = seen.results[answer]
             if self._classes:
-                block[:, CLASS] = [self._label(value) for value in given.tolist()]
+                block[:, CLASS] = self._labels(given.tolist())
             elif given.dtype.kind in "iuf":
                 block[:, SCORE] = given
 
@@ -102,6 +102,12 @@ class RowReader:
 
     def _label(self, value: Any) -> int:
         return self._classes.get(value.decode() if isinstance(value, bytes) else value, -1)
+
+    def _labels(self, values: list[Any]) -> list[int]:
+        if values and isinstance(values[0], bytes):
+            values = [value.decode() for value in values]
+        known = self._classes.get
+        return [known(value, -1) for value in values]
 
     def _find(self, names: Sequence[str]) -> tuple[int | None, int | None]:
         chances = names.index(PROBABILITIES) if PROBABILITIES in names and self._ranks[PROBABILITIES] == 2 else None
