@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -116,6 +117,8 @@ def installed(peers: Sequence[Peer]) -> tuple[dict[str, Path], list[str]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Install, measure, print."""
     options = _parser().parse_args(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)  # so that the servers are ended too
     require_wrk()
     chosen = [peer for peer in PEERS if not options.only or peer.name in options.only]
     homes, failures = installed(chosen)
