@@ -51,7 +51,13 @@ def _resume(obj: Object, notes: Notes, _: str) -> Order:
 
 
 def _promote(obj: Object, notes: Notes, choice: str) -> Order:
-    revision = _candidate(obj, choice)
+    last = obj.get("status", {}).get("rollout") or {}
+    # A revision that was sent back is tried again only for a person who names it.
+    sent_back = last.get("outcome") == "RolledBack" and last["revision"]
+    if sent_back and not choice:
+        why = f"revision {sent_back} was rolled back ({last.get('reason')})"
+        raise Failure(f"{target.of(obj)}: {why}; to give it all traffic nevertheless name it: --revision {sent_back}")
+    revision = choice if sent_back and sent_back == choice else _candidate(obj, choice)
     aborted = {metadata.ABORT: None} if notes.get(metadata.ABORT) == revision else {}
     effect = f"revision {revision} gets all traffic as soon as its pods are ready, whatever the gates say"
     return Order({metadata.PROMOTE: revision, **aborted}, effect)

@@ -108,13 +108,12 @@ def rollout(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Stage", wording.placed(told)
     if told.get("reason"):
         yield "Reason", f"{told['reason']}: {told.get('message', '')}"
-    for name in ("errors", "latency"):
-        if numbers := told.get(name):
-            candidate = wording.share(numbers["candidate"], numbers["candidateRequests"])
-            current = wording.share(numbers["current"], numbers["currentRequests"])
-            yield name.capitalize(), f"candidate {candidate}, current {current}"
-            worse, broken = wording.score(numbers["eValue"]), wording.score(numbers["limitEValue"])
-            yield "Evidence", f"e-value {worse} that it is worse, {broken} that it breaks the limit"
+    for numbers in told.get("compared", ()):
+        candidate = wording.share(numbers["candidate"], numbers["candidateRequests"])
+        current = wording.share(numbers["current"], numbers["currentRequests"])
+        yield numbers["metric"], f"candidate {candidate}, current {current}"
+        worse, broken = wording.score(numbers["eValue"]), wording.score(numbers["limitEValue"])
+        yield "Evidence", f"e-value {worse} that it is worse, {broken} that it breaks the limit"
 
 
 def _deployment(found: Mapping[str, Any]) -> Iterator[str]:

@@ -17,7 +17,7 @@ def count(value: Any) -> str:
 
 def percent(value: Any) -> str:
     """A signed percentage: +4.9 %."""
-    return UNKNOWN if value is None else f"{float(value):+.3g} %"
+    return UNKNOWN if value is None else f"{_plain(value)} %"
 
 
 def interval(row: Mapping[str, Any]) -> str:
@@ -25,10 +25,15 @@ def interval(row: Mapping[str, Any]) -> str:
     if row.get("lift") is None:
         return "not known yet"
     low, high = (
-        "unbounded" if value is None or not math.isfinite(float(value)) else f"{float(value):+.3g}"
+        "unbounded" if value is None or not math.isfinite(float(value)) else _plain(value)
         for value in (row.get("lower"), row.get("upper"))
     )
     return f"{percent(row['lift'])} ({low} to {high})"
+
+
+def _plain(value: Any) -> str:
+    """Three digits, and none below a thousandth: what rounding left over is not told."""
+    return f"{round(float(value), 3):+.3g}"
 
 
 def score(value: Any) -> str:

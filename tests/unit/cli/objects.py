@@ -144,7 +144,7 @@ def abtest(**annotations: str) -> Object:
 def counted() -> Object:
     """The same with counts: an hour at 90 to 10, then most of a day at 50 to 50."""
     hour = {"control": _tally(9_000, 900), "gbm": _tally(1_000, 110)}
-    day = {"control": _tally(40_000, 4_000), "gbm": _tally(41_000, 4_500)}
+    day = {"control": _tally(49_000, 4_900), "gbm": _tally(41_000, 4_500)}
     ledger = Ledger().begin({"control": 90, "gbm": 10}, [])
     ledger = ledger.read([Reading("model:a", "1", hour)], 3_600)
     ledger = ledger.begin({"control": 50, "gbm": 50}, []).read([Reading("model:a", "1", day)], 82_800)
@@ -214,14 +214,17 @@ def modeldeployment(stage: str = "Stepping", **annotations: str) -> Object:
                 "startedAt": "2030-01-02T03:00:00Z",
                 "clockAt": "2030-01-02T03:03:00Z",
                 "activeSeconds": 180,
-                "errors": {
-                    "candidate": 3,
-                    "candidateRequests": 312,
-                    "current": 9,
-                    "currentRequests": 1_400,
-                    "eValue": "1.21",
-                    "limitEValue": "0.4",
-                },
+                "compared": [
+                    {
+                        "metric": "Errors",
+                        "candidate": 3,
+                        "candidateRequests": 312,
+                        "current": 9,
+                        "currentRequests": 1_400,
+                        "eValue": "1.21",
+                        "limitEValue": "0.4",
+                    }
+                ],
             },
             "history": [
                 {

@@ -62,6 +62,17 @@ class TestRollouts:
             "revision 5e6f7a8b loses its traffic to 1a2b3c4d and is not tried again until the target changes"
         )
 
+    def test_who_was_sent_back_is_promoted_only_by_name(self) -> None:
+        obj = idle()
+        obj["status"]["rollout"].update(outcome="RolledBack", reason="HarmProven", weight=0)
+        assert order("promote", obj, "5e6f7a8b").annotations == {PROMOTE: "5e6f7a8b"}
+        assert refusal("promote", obj) == (
+            "mdep/tumour: revision 5e6f7a8b was rolled back (HarmProven); to give it all traffic nevertheless name it: "
+            "--revision 5e6f7a8b"
+        )
+        other = "mdep/tumour: no rollout is under way; revision 1a2b3c4d serves"
+        assert refusal("promote", obj, "0f0f0f0f") == refusal("abort", obj) == other
+
     def test_the_last_word_counts(self) -> None:
         promoted = modeldeployment(**{ABORT: "5e6f7a8b"})
         assert order("promote", promoted, "").annotations == {PROMOTE: "5e6f7a8b", ABORT: None}
