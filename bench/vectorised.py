@@ -73,7 +73,7 @@ def dispersion(buckets: Buckets) -> tuple[Array, Array, Array, Array]:
         buckets.events_a - ratio[..., None] * buckets.units_a
     )
     size = residual.shape[-1]
-    variance = (residual**2).sum(-1) * size / (size - 1)
+    variance = residual.var(axis=-1, ddof=1) * size
     by = np.maximum(variance / np.maximum((a + b) * share * (1 - share), 1e-12), 1.0)
     return a / by, b / by, share, by
 

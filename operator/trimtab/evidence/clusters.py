@@ -42,8 +42,7 @@ def excess(candidate: Sequence[Share], control: Sequence[Share]) -> tuple[float,
         (1 - share) * (b.events - ratio * b.units) - share * (a.events - ratio * a.units)
         for a, b in zip(control, candidate, strict=True)
     ]
-    variance = sum(u * u for u in residuals) * len(residuals) / (len(residuals) - 1)
-    return variance, events * share * (1 - share)
+    return _variance_of_sum(residuals), events * share * (1 - share)
 
 
 def difference_variance(candidate: Sequence[Share], control: Sequence[Share]) -> float:
@@ -54,4 +53,11 @@ def difference_variance(candidate: Sequence[Share], control: Sequence[Share]) ->
         (b.events - ratio * b.units) / own - (a.events - ratio * a.units) / other
         for a, b in zip(control, candidate, strict=True)
     ]
-    return sum(u * u for u in residuals) * len(residuals) / max(len(residuals) - 1, 1)
+    return _variance_of_sum(residuals)
+
+
+def _variance_of_sum(residuals: Sequence[float]) -> float:
+    """Of the sum of independent parts, by how they differ among themselves: an effect does not add to it."""
+    size = len(residuals)
+    centre = sum(residuals) / size
+    return sum((u - centre) ** 2 for u in residuals) * size / max(size - 1, 1)

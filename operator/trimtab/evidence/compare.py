@@ -19,6 +19,8 @@ from trimtab.evidence.eprocess import FARTHEST, Stratum, around, log_e, log_rati
 from trimtab.evidence.power import needed_for_mean, needed_users
 from trimtab.evidence.tally import Segment, Tally
 
+NEGLIGIBLE = 1e-6
+"""A mean so small beside its deviation is taken for 0, of which nothing is a multiple."""
 MEANS = ("OutcomeMean", "Prometheus")
 prior_around = lru_cache(maxsize=64)(around)
 
@@ -155,10 +157,10 @@ def _mean(design: Design, groups: Sequence[Segment], arm: str) -> Finding:
     found = means.combined([d for g in groups if (d := mean_difference(g, arm, design.control))])
     if missing or found is None:
         return Finding(UNKNOWN, missing=missing or "all outcomes so far are alike: a spread is needed to compare means")
-    aim, base = design.objective, abs(found.control)
+    aim, variance = design.objective, found.variance * found.units
     sign = 1 if aim.direction == "Increase" else -1
+    base = abs(found.control) if abs(found.control) > NEGLIGIBLE * math.sqrt(variance) else 0.0
     edge = aim.minimum_effect * base
-    variance = found.variance * found.units
     pair = needed_for_mean(variance, edge, design.arm_alpha, aim.power) if edge else None
     scale = means.rho(2.0 ** round(math.log2(pair)) if pair else found.units, design.arm_alpha)
     radius = means.radius(found.variance, found.units, scale, design.arm_alpha)

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist
 from typing import NamedTuple
 
 USERS = 200
 EVENTS = 10
-PHI = NormalDist().cdf
 
 
 class Difference(NamedTuple):
@@ -70,5 +68,11 @@ def log_e(z: float, units: float, scale: float) -> float:
     """
     spread = units * scale * scale
     shrink = spread / (spread + 1)
-    below = max(PHI(z * math.sqrt(shrink)), 1e-300)
-    return math.log(2 * below) - 0.5 * math.log1p(spread) + 0.5 * z * z * shrink
+    return math.log(2) + log_phi(z * math.sqrt(shrink)) - 0.5 * math.log1p(spread) + 0.5 * z * z * shrink
+
+
+def log_phi(x: float) -> float:
+    """log of the normal distribution function; far below by its asymptotic series (Abramowitz and Stegun 26.2.12)."""
+    if x > -30:
+        return math.log(0.5 * math.erfc(-x / math.sqrt(2)))
+    return -0.5 * x * x - math.log(-x) - 0.5 * math.log(2 * math.pi) + math.log1p(-1 / (x * x) + 3 / x**4)
