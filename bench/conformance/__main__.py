@@ -60,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         row=tuple(1.0 + 0.5 * index for index in range(int(str(told["features"])))),
         outputs=tuple(told["outputs"]),  # type: ignore[arg-type]
         strict=options.strict,
+        lenient=options.lenient,
     )
     chosen = cases(options.groups)
     failed = run(target, chosen)
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--outputs", nargs="+", help="names of its outputs")
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=GROUPS[:4], help="default: all but our own")
     parser.add_argument("--strict", action="store_true", help="messages must name the field at fault")
+    parser.add_argument("--lenient", action="store_true", help="let null for what is not there and unasked ids pass")
     return parser
 
 

@@ -13,7 +13,7 @@ def ok(target: Target, answer: Answer) -> None:
     """200, and JSON that is what it says, without a null in it."""
     assert answer.status == 200, f"status {answer.status}, not 200: {answer.body[:200]!r}"
     _json_type(answer)
-    nulls = [place for place, value in _walk(answer.json, "$") if value is None]
+    nulls = [place for place, value in _walk(answer.json, "$") if value is None and not target.lenient]
     assert not nulls, f"null at {nulls[0]}"
 
 
@@ -72,7 +72,8 @@ def answered(rows: int = 1, identity: str | None = None, outputs: tuple[str, ...
         told = answer.json
         assert told["model_name"] == target.model, f"model_name is {told['model_name']!r}"
         assert isinstance(told.get("model_version", ""), str), "model_version is not a string"
-        assert told.get("id") == identity, f"id is {told.get('id')!r}, not {identity!r}"
+        right = told.get("id") == identity or (target.lenient and identity is None)
+        assert right, f"id is {told.get('id')!r}, not {identity!r}"
         names = [output["name"] for output in told["outputs"]]
         wanted = list(outputs or target.outputs)
         assert names == wanted if outputs else set(names) <= set(wanted), f"outputs are {names}, not {wanted}"
