@@ -85,7 +85,7 @@ def _series(name: str, points: Sequence[tuple[float, Bar | None]], up: Scale, nu
         high = up(up.high if item.upper is None else item.upper)
         parts.append(f'<line x1="{place}" y1="{low}" x2="{place}" y2="{high}" stroke="{colour}" stroke-width="3"/>')
         parts.append(f'<circle cx="{place}" cy="{up(item.lift)}" r="5" fill="{colour}"/>')
-    parts.append(f'<text x="{LEFT + 130 * number}" y="14" fill="{colour}">{escape(name)}</text>')
+    parts.append(f'<text x="{LEFT + 130 * number}" y="14" style="fill: {colour}">{escape(name)}</text>')
     return parts
 
 

@@ -150,6 +150,8 @@ def counted() -> Object:
     ledger = ledger.begin({"control": 50, "gbm": 50}, []).read([Reading("model:a", "1", day)], 82_800)
     obj = abtest()
     obj["status"]["ledger"] = ledger.status().dump()
+    for arm, users in zip(obj["status"]["arms"], (24_500, 20_500), strict=True):
+        arm["users"] = users
     return obj
 
 
