@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 WIDTH, ROW, LEFT, RIGHT, TOP = 860, 34, 150, 20, 26
 HEIGHT = 260
+NAMED = 8
 COLOURS = ("#0b6e99", "#b3541e", "#5b7f2b", "#7a4a9c", "#a3324a", "#31708f", "#8a6d1d", "#444444")
 
 
@@ -68,7 +69,7 @@ def over_time(hours: Sequence[float], rows: Mapping[str, Sequence[Bar | None]]) 
     parts += [f'<text x="{LEFT - 12}" y="{up(v) + 4}" text-anchor="end">{v:+.3g} %</text>' for v in _steps(up)]
     parts += [
         f'<text x="{along(hour)}" y="{HEIGHT - 8}" text-anchor="middle">{hour:.3g} h</text>'
-        for hour in sorted({*hours})
+        for hour in _some(sorted({*hours}))
     ]
     for number, (name, series) in enumerate(rows.items()):
         parts += _series(name, [(along(hour), item) for hour, item in zip(hours, series, strict=True)], up, number)
@@ -103,6 +104,12 @@ def _steps(scale: Scale) -> list[float]:
     size = next(step * size for step in (0.2, 0.5, 1.0, 2.0, 5.0) if scale.high / (step * size) <= 5)
     count = int(scale.high / size)
     return [number * size for number in range(-count, count + 1)]
+
+
+def _some(values: Sequence[float]) -> Sequence[float]:
+    """The last of them, and as many before it as there is room to name."""
+    every = math.ceil(len(values) / NAMED)
+    return values[::-1][::every]
 
 
 def _ticks(scale: Scale, height: float) -> list[str]:

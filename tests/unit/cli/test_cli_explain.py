@@ -244,6 +244,13 @@ def test_a_file_that_is_not_there() -> None:
     assert (result.exit_code, result.stderr) == (2, "/nowhere: it cannot be read: No such file or directory\n")
 
 
+def test_a_long_experiment_has_no_crowd_of_hours() -> None:
+    hours = [float(n) for n in range(1, 65)]
+    drawn = chart.over_time(hours, {"a": [chart.Bar("a", 1.0, None, None)] * 64})
+    assert re.findall(r">([0-9.]+) h<", drawn) == [f"{hour}" for hour in range(64, 0, -8)]
+    assert drawn.count("<circle") == 64
+
+
 @pytest.mark.parametrize("reach", [0.01, 0.5, 3.0, 40.0, 900.0])
 def test_a_scale_marks_zero_and_a_few_round_values(reach: float) -> None:
     drawn = chart.intervals([chart.Bar("a", reach, -reach, 2 * reach)])
