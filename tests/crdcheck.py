@@ -157,6 +157,8 @@ LIBRARY: dict[str, CELFunction] = {
     "isQuantity": lambda text: celtypes.BoolType(not math.isnan(_quantity(text))),
     "quantity": _quantity,
     "compareTo": lambda one, other: celtypes.IntType((one > other) - (one < other)),
+    "isSorted": lambda items: celtypes.BoolType(list(items) == sorted(items)),
+    "sum": lambda items: celtypes.IntType(sum(items)),
     "lowerAscii": lambda text: celtypes.StringType(str(text).lower()),
 }
 

@@ -137,6 +137,9 @@ def _tidy(node: dict[str, Any]) -> dict[str, Any]:
     """The same schema in reading order, with what each part needs to be taken well by the API server."""
     if "description" in node:
         node["description"] = " ".join(node["description"].split())
+    if isinstance(node.get("default"), dict):
+        # What is left out by default is not there: a null would be refused.
+        node["default"] = {key: value for key, value in node["default"].items() if value is not None}
     if node.get("type") == "integer":
         node.setdefault("format", "int64")
     # The API server skips CEL where a pattern fails: the bare pattern would hide the rule's sentence.

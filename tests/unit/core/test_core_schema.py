@@ -62,6 +62,16 @@ def test_the_default_of_a_struct_holds_its_own_defaults() -> None:
     assert one(Inner, Inner())["default"] == {"someNumber": 3}
 
 
+def test_the_default_of_a_struct_leaves_out_what_it_leaves_out() -> None:
+    class Outer(ApiModel):
+        """An outer part."""
+
+        inner: Inner | None = None
+        """A part that may be missing."""
+
+    assert one(Outer, Outer())["default"] == {}
+
+
 def test_lists_are_atomic_unless_they_say_otherwise() -> None:
     assert one(list[str])["x-kubernetes-list-type"] == "atomic"
     keyed = Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["someNumber"]})

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from tests.memory_operator import PLATFORM, START, drive
+from tests.memory_operator import PLATFORM, START, MemorySources, drive
 from trimtab.core import conditions
 from trimtab.core.objects import API_VERSION, Object
 from trimtab.core.platform import Platform
@@ -236,10 +236,14 @@ def serving(obj: Object, number: int, *rows: Object, **more: Any) -> Object:
 
 
 def seen_mdep(
-    obj: Object, model: Object | None, children: Sequence[Object] = (), pods: Sequence[Object] = ()
+    obj: Object,
+    model: Object | None,
+    children: Sequence[Object] = (),
+    pods: Sequence[Object] = (),
+    counts: MemorySources | None = None,
 ) -> modeldeployment.Observed:
-    """What `observe` finds when this is all there is in the cluster."""
+    """What `observe` finds when this is all there is in the cluster, and pods answer that."""
     store = Store({})
     for item in (*([model] if model else []), *children, *pods):
         store.absorb(item)
-    return drive(modeldeployment.observe(ModelDeployment.parse(obj), store, PLATFORM))
+    return drive(modeldeployment.observe(ModelDeployment.parse(obj), store, PLATFORM, counts or MemorySources()))

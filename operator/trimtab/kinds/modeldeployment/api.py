@@ -25,8 +25,11 @@ from trimtab.core.objects import Object
 from trimtab.core.podspec import Environment, Resources, Toleration
 from trimtab.core.schema import AGE, READY, Column, Definition, Names
 from trimtab.kinds.modeldeployment.container import Container
+from trimtab.kinds.modeldeployment.progress import HISTORY_ROWS, Count, HistoryEntry, RolloutStatus
 from trimtab.kinds.modeldeployment.scaling import Autoscaling
 from trimtab.kinds.modeldeployment.serving import Auth, Batching, Feedback, Grpc
+from trimtab.kinds.modeldeployment.strategy import RolloutSpec
+from trimtab.traffic.state import RouterStatus
 
 REVISION_ROWS = 4
 
@@ -65,6 +68,16 @@ class Spec(ApiModel):
                 "auth, batching, grpc and feedback are for Trimtab's own server; leave them out beside container",
             ),
             rule(
+                "self.rollout.strategy != 'Canary' || !self.grpc.enabled",
+                "rollout.strategy: the routers of a Canary speak HTTP only; choose BlueGreen, or set grpc.enabled to "
+                "false",
+            ),
+            rule(
+                "!has(self.container) || self.rollout.strategy != 'BlueGreen' || !has(self.rollout.gates)",
+                "rollout.gates: BlueGreen goes by the counts of Trimtab's own server; set strategy to Canary, or leave "
+                "gates out beside container",
+            ),
+            rule(
                 "!has(self.env) || !self.env.exists(e, e.name.startsWith('TRIMTAB_'))",
                 "env: names that start with TRIMTAB_ are set by the operator; choose another name",
             ),
@@ -89,6 +102,8 @@ class Spec(ApiModel):
     """How many pods; what `kubectl scale` sets. Not used while `autoscaling` is set."""
     autoscaling: Autoscaling | None = None
     """Let a HorizontalPodAutoscaler choose the number of pods."""
+    rollout: RolloutSpec = RolloutSpec()
+    """How traffic moves to a new revision."""
     resources: Resources = Resources()
     """What each pod requests and may use."""
     auth: Auth = Auth()
@@ -133,6 +148,12 @@ class RevisionStatus(ApiModel):
     """Pods that exist."""
     available: Annotated[int, Field(ge=0)] = 0
     """Pods that are ready for traffic."""
+    requests: Count | None = None
+    """Requests it has answered in the present or last rollout, as far as they were judged."""
+    errors: Count | None = None
+    """Of these, the ones that failed."""
+    slow: Count | None = None
+    """Of these, the ones slower than rollout.gates.maxLatencyMilliseconds."""
 
 
 class Status(ApiModel):
@@ -164,6 +185,12 @@ class Status(ApiModel):
         ),
     ] = []
     """The revisions that have pods, the one with traffic first."""
+    rollout: RolloutStatus | None = None
+    """The rollout that is under way, or the last one."""
+    history: Annotated[list[HistoryEntry], Field(max_length=HISTORY_ROWS)] = []
+    """Rollouts that ended, the last one first."""
+    router: RouterStatus | None = None
+    """What the routers of a Canary are told."""
 
 
 class ModelDeployment(ApiModel):
@@ -191,6 +218,8 @@ DEFINITION = Definition(
         Column("Pods", ".status.replicas", "integer"),
         Column("Available", ".status.available", "integer"),
         *READY,
+        Column("Rollout", ".status.rollout.verdict"),
+        Column("Weight", ".status.rollout.weight", "integer", priority=1),
         Column("URL", ".status.url", priority=1),
         AGE,
     ),

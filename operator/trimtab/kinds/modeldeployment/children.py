@@ -18,6 +18,7 @@ from trimtab.core.platform import Platform
 from trimtab.kinds.modeldeployment.api import ModelDeployment
 from trimtab.kinds.modeldeployment.scaling import Autoscaling, Metric
 from trimtab.kinds.modeldeployment.template import Revision, ports, revision_labels, selector
+from trimtab.traffic import router
 
 SERVICE_PORT = 80
 DNS_PORT = 53
@@ -28,8 +29,11 @@ def revision_name(mdep: ModelDeployment, revision: str) -> str:
     return f"{mdep.metadata['name']}-{revision}"
 
 
-def workload(mdep: ModelDeployment, revision: Revision) -> Object:
-    """The Deployment of one revision. With autoscaling on, `replicas` is the autoscaler's and never written."""
+def workload(mdep: ModelDeployment, revision: Revision, pods: int | None = None) -> Object:
+    """The Deployment of one revision, of `pods` pods, or as many as the spec says.
+
+    With autoscaling on, `replicas` is the autoscaler's and never written.
+    """
     name = mdep.metadata["name"]
     spec: dict[str, Any] = {
         "selector": {"matchLabels": selector(name, revision.name)},
@@ -39,7 +43,7 @@ def workload(mdep: ModelDeployment, revision: Revision) -> Object:
         "template": revision.template,
     }
     if mdep.spec.autoscaling is None:
-        spec["replicas"] = mdep.spec.replicas
+        spec["replicas"] = mdep.spec.replicas if pods is None else pods
     child = _child(mdep, DEPLOYMENT, revision_name(mdep, revision.name), revision.name, spec=spec)
     child["metadata"]["annotations"].update(revision.bundle.annotations())
     return child
@@ -55,12 +59,15 @@ def headless(mdep: ModelDeployment, revision: str) -> Object:
     return _child(mdep, SERVICE, revision_name(mdep, revision), revision, spec=spec)
 
 
-def front(mdep: ModelDeployment, revision: str) -> Object:
-    """The Service that users call. Moving traffic is changing its selector: one write, at once, for all."""
+def front(mdep: ModelDeployment, revision: str, *, routed: bool = False) -> Object:
+    """The Service that users call. It leads to the routers, or to the pods of the revision.
+
+    Without routers, moving traffic is changing its selector: one write, at once, for all.
+    """
     name = mdep.metadata["name"]
     spec = {
         "type": "ClusterIP",
-        "selector": selector(name, revision),
+        "selector": router.selector(name) if routed else selector(name, revision),
         "ports": [_port(name, number) for name, number in {**ports(mdep), "http": SERVICE_PORT}.items()],
     }
     return _child(mdep, SERVICE, name, None, spec=spec)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from trimtab.core import conditions, metadata, pods
+from trimtab.core import conditions, metadata
 from trimtab.core.conditions import Condition
-from trimtab.core.objects import condition
-from trimtab.core.pods import Trouble
 from trimtab.kinds.modeldeployment.api import ModelDeployment
 from trimtab.kinds.modeldeployment.observe import Observed
-from trimtab.kinds.modeldeployment.rollout import Rollout, available, wanted_pods
+from trimtab.kinds.modeldeployment.progress import RolloutStatus
+from trimtab.kinds.modeldeployment.rollout import Rollout
+from trimtab.kinds.modeldeployment.sizes import available, wanted_pods
 from trimtab.kinds.modeldeployment.target import Target
+from trimtab.kinds.modeldeployment.trouble import trouble
 
 
 def judge(mdep: ModelDeployment, seen: Observed, target: Target, state: Rollout) -> Iterable[Condition]:
@@ -22,12 +23,30 @@ def judge(mdep: ModelDeployment, seen: Observed, target: Target, state: Rollout)
     if target.bundle is None:
         verdict = conditions.progressing if target.pending else conditions.failing
         yield from verdict(target.resolved.reason, target.resolved.message + serves)
-    elif state.moving and state.target:
-        yield from _newcomer(mdep, seen, state, serves)
+    elif state.record is not None and (state.moving or (state.under_way and state.course.judged)):
+        yield from _newcomer(mdep, seen, state, state.record, serves)
     elif state.told != state.serving:
         yield from conditions.progressing("RolloutInProgress", f"traffic moves to revision {state.serving}")
+    elif state.waiting:
+        yield from _held(seen, state)
+    elif state.target is not None and state.target.name != state.serving:
+        yield from conditions.failing("RolledBack", _sent_back(state, state.target.name) + serves)
     else:
         yield from _settled(mdep, seen, state)
+
+
+def _held(seen: Observed, state: Rollout) -> Iterable[Condition]:
+    """All is as it has to be for now, so that whoever waits for Ready does not wait for the end of an experiment."""
+    message = f"revision {state.serving} serves; revision {state.waiting} waits until ABTest {seen.held_by} has ended"
+    yield from conditions.ready("RolloutHeld", message)
+
+
+def _sent_back(state: Rollout, name: str) -> str:
+    record = state.record
+    if record is None or record.revision != name or record.outcome != "RolledBack":
+        return f"revision {name} is not tried, because the annotation {metadata.ABORT} names it"
+    again = f"; annotate {metadata.PROMOTE}={name} to give it all traffic nevertheless"
+    return f"revision {name} was rolled back ({record.reason}): {record.message}{again}"
 
 
 def _available(seen: Observed, state: Rollout) -> Condition:
@@ -37,15 +56,46 @@ def _available(seen: Observed, state: Rollout) -> Condition:
     return Condition("Available", "False", "NoReplicasAvailable", "no pod answers requests")
 
 
-def _newcomer(mdep: ModelDeployment, seen: Observed, state: Rollout, serves: str) -> Iterable[Condition]:
-    name = state.target.name if state.target else ""
-    found = _trouble(seen, name)
+def _newcomer(
+    mdep: ModelDeployment, seen: Observed, state: Rollout, record: RolloutStatus, serves: str
+) -> Iterable[Condition]:
+    name, found = record.revision, trouble(seen, record.revision)
+    if record.paused_at:
+        yield from _paused(seen, record, serves)
+        return
+    if record.stage != "Starting":
+        step = f", step {record.step} of {record.steps}" if record.stage == "Stepping" else ""
+        yield from conditions.progressing(
+            "RolloutInProgress", f"the new revision {name}{step}: {record.message}{serves}"
+        )
+        return
     if found:
         yield from conditions.failing(found.reason, f"the new revision {name} gets no traffic: {found.message}{serves}")
         return
-    needed = wanted_pods(mdep, seen.deployment(state.serving))
-    message = f"the new revision {name} has {available(seen.deployment(name))} of {needed} pods ready{serves}"
-    yield from conditions.progressing("RolloutInProgress", message)
+    needed, ready = wanted_pods(mdep, seen.deployment(state.told), state.ahead), available(seen.deployment(name))
+    message = f"the new revision {name} has {ready} of {needed} pods ready"
+    if ready >= needed:
+        message += _then(state, seen)
+    yield from conditions.progressing("RolloutInProgress", message + serves)
+
+
+def _paused(seen: Observed, record: RolloutStatus, serves: str) -> Iterable[Condition]:
+    if seen.held_by:
+        message = f"the new revision {record.revision} waits until ABTest {seen.held_by} has ended{serves}"
+        return conditions.progressing("RolloutHeld", message)
+    stays = f"the new revision {record.revision} stays at {record.weight} % of the traffic"
+    message = f"{stays} while the annotation {metadata.ROLLOUT_PAUSED} is true{serves}"
+    return conditions.progressing("RolloutPaused", message)
+
+
+def _then(state: Rollout, seen: Observed) -> str:
+    """What a candidate whose pods are ready still waits for."""
+    failed = [answer.error for answer in seen.smoke_reports.values() if not answer.ok]
+    if failed:
+        return f", but does not answer its own example: {failed[0]}"
+    if state.course.smoke:
+        return " and is asked for its own example"
+    return " and waits for the routers" if state.course.routed and not state.routed else ""
 
 
 def _settled(mdep: ModelDeployment, seen: Observed, state: Rollout) -> Iterable[Condition]:
@@ -57,24 +107,10 @@ def _settled(mdep: ModelDeployment, seen: Observed, state: Rollout) -> Iterable[
         yield from conditions.ready("ScaledToZero", "spec.replicas is 0: nothing answers requests, as asked")
     elif count >= needed and current:
         yield from conditions.ready("Reconciled", f"revision {state.serving} serves{_unused(mdep)}")
-    elif found := _trouble(seen, state.serving):
+    elif found := trouble(seen, state.serving):
         yield from conditions.failing(found.reason, found.message)
     else:
         yield from conditions.progressing("PodsStarting", f"waiting for all {needed} pods to be ready")
-
-
-def _trouble(seen: Observed, revision: str) -> Trouble | None:
-    # A pod that failed as a whole was evicted: another took its place, and its words are of yesterday.
-    alive = (pod for pod in seen.pods if pod["status"].get("phase") not in ("Failed", "Succeeded"))
-    own = [pod for pod in alive if pod["metadata"]["labels"].get(metadata.REVISION) == revision]
-    workload = dict(seen.deployment(revision))
-    found = [item for item in (pods.trouble(own), pods.refusal(workload)) if item]
-    if found:
-        return min(found, key=lambda item: item.rank)
-    late = condition(workload, "Progressing")
-    if late.get("reason") == "ProgressDeadlineExceeded":
-        return Trouble(9, "ProgressDeadlineExceeded", late.get("message", "the pods were not ready in time"))
-    return None
 
 
 def _serves(mdep: ModelDeployment, seen: Observed, state: Rollout) -> str:

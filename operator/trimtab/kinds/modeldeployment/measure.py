@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from trimtab.core.conditions import parse_time, timestamp
 from trimtab.evidence.canary import CanaryVerdict, Compared, Gates, judge_canary
@@ -130,10 +131,10 @@ def _noted(
     record: RolloutStatus, before: Ledger, after: Ledger, verdict: CanaryVerdict, now: datetime
 ) -> RolloutStatus:
     """The record with the numbers for people, and with the time that had traffic."""
-    noted = {
-        "errors": _comparison(verdict.errors),
-        "latency": _comparison(verdict.latency) if verdict.latency else None,
-    }
+    measures = [_comparison("Errors", verdict.errors)]
+    if verdict.latency is not None:
+        measures.append(_comparison("Latency", verdict.latency))
+    noted = {"compared": measures}
     arm = arm_name(record.revision)
     if sum(_of(s, arm).requests for s in after.segments) <= sum(_of(s, arm).requests for s in before.segments):
         return record.model_copy(update=noted)
@@ -143,8 +144,9 @@ def _noted(
     return record.model_copy(update={**noted, "asked_at": timestamp(now), "active_seconds": active})
 
 
-def _comparison(found: Compared) -> Comparison:
+def _comparison(metric: Literal["Errors", "Latency"], found: Compared) -> Comparison:
     return Comparison(
+        metric=metric,
         candidate=int(found.candidate),
         candidate_requests=int(found.candidate_requests),
         current=int(found.current),
@@ -164,12 +166,12 @@ def _readings(course: Course, record: RolloutStatus, seen: Observed) -> Iterable
     wanted = (arm_name(record.previous), candidate, candidate + SHADOW)
     for report in seen.router_reports.values():
         arms = {arm: _tally(counts, limit) for arm, counts in report.arms.items() if arm in wanted}
-        yield Reading(f"router/{report.pod}", report.epoch, arms)
+        yield Reading(f"router/{report.pod}", report.epoch, arms, baseline=True)
 
 
 def _of_pod(report: ModelReport, arm: str, limit: float | None) -> Reading:
     tally = Tally(requests=report.requests, errors=report.errors, latency_above=_above(report.latency, limit))
-    return Reading(f"pod/{report.pod}", report.epoch, {arm: tally})
+    return Reading(f"pod/{report.pod}", report.epoch, {arm: tally}, baseline=True)
 
 
 def _tally(counts: ArmCounts, limit: float | None) -> Tally:

@@ -1,4 +1,5 @@
-"""What is read before a ModelDeployment is judged: its model's revisions and its own children. All from memory."""
+"""What is read before a ModelDeployment is judged: from memory its model, its children and the experiments on it; from
+routers and pods, while a rollout needs them, what they counted."""
 
 from __future__ import annotations
 
@@ -10,7 +11,19 @@ from trimtab.core import metadata
 from trimtab.core.objects import DEPLOYMENT, SERVICE, Object, Ref
 from trimtab.core.platform import Platform
 from trimtab.core.view import View
+from trimtab.evidence.sources import ModelReport, RouterReport, SmokeReport, Sources
 from trimtab.kinds.modeldeployment.api import ModelDeployment
+from trimtab.kinds.modeldeployment.progress import RolloutStatus
+from trimtab.traffic.change import live
+from trimtab.traffic.router import router_name
+
+FRESH_SECONDS = 0.4
+"""Counts may be this old while a rollout is under way: less than the time between two passes."""
+RESTING_SECONDS = 60.0
+SMOKE_SECONDS = 600.0
+"""One good answer is enough; one that failed is asked for again by the adapter."""
+GOES_ON = ("Waiting", "Running", "Paused")
+"""Decisions of an ABTest after which its arms must not change."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +37,34 @@ class Observed:
     deployments: Mapping[str, Object] = field(default_factory=dict)
     """By revision, as their names tell it: labels can be edited by hand, names cannot."""
 
+    routers: Sequence[Object] = ()
+    """The routers' pods."""
+    router_reports: Mapping[str, RouterReport] = field(default_factory=dict)
+    """What they say, by pod uid."""
+    model_reports: Mapping[str, ModelReport] = field(default_factory=dict)
+    """What the pods of the candidate counted, by pod uid."""
+    smoke_reports: Mapping[str, SmokeReport] = field(default_factory=dict)
+    """What came of the candidate's own example, by pod uid."""
+    held_by: str = ""
+    """A running ABTest that compares this deployment with others."""
+
     def deployment(self, revision: str) -> Mapping[str, Any]:
         """The Deployment of a revision, or an empty mapping."""
         return self.deployments.get(revision, {})
 
     def selected(self, name: str) -> str:
         """The revision that the front Service sends traffic to, or an empty string."""
+        return str(self._front(name).get(metadata.REVISION, ""))
+
+    def routed(self, name: str) -> bool:
+        """Whether the front Service sends traffic to routers."""
+        return metadata.ROUTER in self._front(name)
+
+    def _front(self, name: str) -> Mapping[str, Any]:
         for child in self.children:
             if child["kind"] == SERVICE.kind and child["metadata"]["name"] == name:
-                return str(child["spec"].get("selector", {}).get(metadata.REVISION, ""))
-        return ""
+                return dict(child["spec"].get("selector", {}))
+        return {}
 
 
 def model_ref(obj: Object) -> Ref:
@@ -41,18 +72,62 @@ def model_ref(obj: Object) -> Ref:
     return Ref("MLModel", obj["metadata"]["namespace"], str(obj.get("spec", {}).get("model", {}).get("name", "")))
 
 
-async def observe(mdep: ModelDeployment, view: View, platform: Platform) -> Observed:
-    """Gather the model, the children and their pods."""
+async def observe(mdep: ModelDeployment, view: View, platform: Platform, counts: Sources) -> Observed:
+    """Gather the model, the children, their pods, and whatever counts the present rollout goes by."""
     namespace, name = mdep.metadata["namespace"], mdep.metadata["name"]
     children = view.children(mdep.metadata["uid"])
+    pods = view.pods(metadata.DEPLOYMENT, namespace, name)
+    routers = view.pods(metadata.ROUTER, namespace, name) if mdep.spec.rollout.strategy == "Canary" else ()
+    candidate = _candidate(mdep.status.rollout, pods)
     return Observed(
         platform=platform,
         model=view.get(Ref("MLModel", namespace, mdep.spec.model.name)) if mdep.spec.model else None,
         children=children,
-        pods=view.pods(metadata.DEPLOYMENT, namespace, name),
+        pods=pods,
         deployments={
             child["metadata"]["name"].removeprefix(f"{name}-"): child
             for child in children
-            if child["kind"] == DEPLOYMENT.kind
+            if child["kind"] == DEPLOYMENT.kind and child["metadata"]["name"] != router_name(name)
         },
+        routers=routers,
+        router_reports=await counts.routers(routers, FRESH_SECONDS if _moves(mdep) else RESTING_SECONDS),
+        model_reports=await counts.models(candidate, FRESH_SECONDS) if _counts_pods(mdep) else {},
+        smoke_reports=await counts.smoke(candidate[:1], SMOKE_SECONDS) if _smokes(mdep) else {},
+        held_by=_held_by(view.referrers(Ref(mdep.kind, namespace, name), "ABTest")),
     )
+
+
+def _candidate(record: RolloutStatus | None, pods: Sequence[Object]) -> Sequence[Object]:
+    """The pods of the candidate that are ready."""
+    name = record.revision if record is not None and record.under_way else ""
+    return [pod for pod in pods if live(pod) and pod["metadata"]["labels"].get(metadata.REVISION) == name]
+
+
+def _moves(mdep: ModelDeployment) -> bool:
+    """Whether routers have something to learn, or to tell."""
+    told, record = mdep.status.router, mdep.status.rollout
+    return told is None or len(told.arms) > 1 or (record is not None and record.under_way)
+
+
+def _counts_pods(mdep: ModelDeployment) -> bool:
+    """Whether the candidate is judged by what its pods count: where no routers do."""
+    record = mdep.status.rollout
+    return mdep.spec.rollout.strategy == "BlueGreen" and record is not None and record.stage == "Baking"
+
+
+def _smokes(mdep: ModelDeployment) -> bool:
+    """Whether the candidate has to answer its own example now; only Trimtab's server knows of examples."""
+    record, spec = mdep.status.rollout, mdep.spec
+    waits = record is not None and record.stage == "Starting"
+    return spec.rollout.strategy == "BlueGreen" and spec.container is None and waits
+
+
+def _held_by(tests: Sequence[Object]) -> str:
+    """The first of these ABTests that runs, or an empty string."""
+    for test in tests:
+        spec, verdict = test.get("spec", {}), test.get("status", {}).get("verdict") or {}
+        decision = verdict.get("decision", "Waiting")
+        waits = decision == "Win" and spec.get("decision") == "Manual"
+        if not spec.get("suspend") and (decision in GOES_ON or waits):
+            return str(test["metadata"]["name"])
+    return ""

@@ -26,6 +26,8 @@ Count = Annotated[int, Field(ge=0)]
 class Comparison(ApiModel):
     """One measure of candidate and current revision: how many of how many, and what that proves."""
 
+    metric: Literal["Errors", "Latency"]
+    """Failed requests, or requests slower than gates.maxLatencyMilliseconds."""
     candidate: Count
     """Requests of the candidate that were bad by this measure."""
     candidate_requests: Count
@@ -35,8 +37,7 @@ class Comparison(ApiModel):
     current_requests: Count
     """Its requests."""
     e_value: Annotated[str, Field(max_length=32)]
-    """Evidence that the candidate is worse than the current revision; harm is proven at 100 / (100 - confidence), times
-    the number of tests."""
+    """Evidence that the candidate is worse than the current revision."""
     limit_e_value: Annotated[str, Field(max_length=32)]
     """Evidence that the candidate breaks the absolute limit."""
 
@@ -51,8 +52,8 @@ class RolloutStatus(ApiModel):
     strategy: Strategy
     """How traffic moves."""
     stage: Stage = "Starting"
-    """Starting: its pods get ready. Shadowing: it gets copies. Stepping: it has a share. Promoting: all traffic is on
-    its way to it. Baking: it serves, and the previous one is kept warm. Ended: see outcome."""
+    """Starting: its pods get ready. Shadowing: it gets copies. Stepping: it has a share. Promoting: it is to get all
+    traffic. Baking: it serves, the previous one stays warm."""
     step: Annotated[int, Field(ge=0, le=100)] = 0
     """The number of the step, counted from 1; 0 before the first."""
     steps: Annotated[int, Field(ge=0, le=100)] = 0
@@ -60,13 +61,13 @@ class RolloutStatus(ApiModel):
     weight: Annotated[int, Field(ge=0, le=100)] = 0
     """The candidate's share of the traffic, in percent."""
     verdict: Annotated[str, Field(max_length=64)] = ""
-    """For people: the stage in a word, or the outcome with its reason."""
+    """The stage or the outcome, for people."""
     outcome: Outcome | None = None
     """How it ended."""
     reason: Reason = ""
-    """Why it ended so, or what it waits for, in one CamelCase word."""
+    """Why it ended so, in one word."""
     message: Text = ""
-    """The same in a sentence with numbers."""
+    """Why, or what it waits for."""
     started_at: Time
     """When it began."""
     clock_at: Time | None = None
@@ -74,17 +75,21 @@ class RolloutStatus(ApiModel):
     asked_at: Time | None = None
     """When the candidate's requests were last seen to grow."""
     active_seconds: Count = 0
-    """Seconds with requests to the candidate; `maxSeconds` is measured by these."""
+    """Seconds with requests to the candidate, as maxSeconds counts them."""
     troubled_at: Time | None = None
     """Since when its pods are in trouble."""
     paused_at: Time | None = None
-    """Since when it is held or paused; that time does not count."""
-    errors: Comparison | None = None
-    """Failed requests."""
-    latency: Comparison | None = None
-    """Requests slower than gates.maxLatencyMilliseconds."""
+    """Since when it is held or paused."""
+    compared: Annotated[
+        list[Comparison],
+        Field(
+            max_length=2,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["metric"]},
+        ),
+    ] = []
+    """What was measured of both revisions."""
     evidence: LedgerStatus | None = None
-    """Counts by step and revision, and where each source was last read."""
+    """All counts."""
 
     @property
     def under_way(self) -> bool:
@@ -109,7 +114,7 @@ class HistoryEntry(ApiModel):
     outcome: Outcome
     """How it ended."""
     reason: Reason
-    """Why, in one CamelCase word."""
+    """Why, in one word."""
     message: Text
     """Why, in a sentence with numbers."""
     weight: Annotated[int, Field(ge=0, le=100)]

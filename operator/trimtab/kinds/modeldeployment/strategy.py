@@ -34,10 +34,11 @@ class Gates(ApiModel):
         ]
         | None
     ) = None
-    """The largest share of requests that may fail, in percent, whatever the current revision does. Left out, there is
-    no such limit; that a candidate fails more often than the current revision is found all the same."""
+    """The largest share of requests that may fail, in percent. Without it, too, a candidate that fails more often than
+    the current revision is sent back."""
     max_latency_milliseconds: Annotated[int, Field(ge=1, le=60_000)] | None = None
-    """Answers slower than this count as slow. Left out, latency is not judged."""
+    """Answers slower than this count as slow. A candidate with more than one slow answer in twenty, or with more of
+    them than the current revision, is sent back. Left out, latency is not judged."""
     confidence_percent: Annotated[
         str,
         matching(
@@ -89,9 +90,8 @@ class RolloutSpec(ApiModel):
     }
 
     strategy: Literal["RollingUpdate", "BlueGreen", "Canary"] = "RollingUpdate"
-    """RollingUpdate: all traffic moves as soon as the new revision is ready. BlueGreen: it must also answer the model's
-    own example, and moves back if it breaks `gates` within `bakeSeconds`. Canary: it gets a little traffic at first,
-    through routers, and more of it step by step as long as `gates` hold."""
+    """RollingUpdate: all traffic moves when the new revision is ready. BlueGreen: when it answers the model's own example,
+    too; it moves back if `gates` are broken. Canary: traffic moves step by step through routers, while `gates` hold."""
     steps: Annotated[list[Step], Field(max_length=20)] = []
     """For Canary: the shares, smallest first. Empty means 5, 25 and 50 percent. After the last one it gets all."""
     gates: Gates | None = None

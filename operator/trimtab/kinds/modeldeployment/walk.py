@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from trimtab.core.conditions import parse_time, timestamp
 from trimtab.core.pods import Trouble
@@ -18,6 +19,13 @@ from trimtab.kinds.modeldeployment.progress import Outcome, RolloutStatus, Stage
 
 PATIENCE = timedelta(seconds=60)
 """How long pods may fail to start, or an example may fail, before a candidate without traffic is given up."""
+
+
+class Cause(NamedTuple):
+    """Why a candidate goes back."""
+
+    reason: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -106,12 +114,12 @@ def _troubled(record: RolloutStatus, facts: Facts, now: datetime) -> RolloutStat
     return record.model_copy(update={"troubled_at": None})
 
 
-def _unfit(facts: Facts) -> tuple[str, str] | None:
+def _unfit(facts: Facts) -> Cause | None:
     """What makes a candidate unfit for traffic: its pods end, or it fails its own example."""
     if facts.trouble and facts.trouble.crashed:
-        return facts.trouble.reason, facts.trouble.message
+        return Cause(facts.trouble.reason, facts.trouble.message)
     if facts.smoke:
-        return "SmokeTestFailed", f"it does not answer its own example: {facts.smoke}"
+        return Cause("SmokeTestFailed", f"it does not answer its own example: {facts.smoke}")
     return None
 
 
@@ -127,30 +135,30 @@ def _back(course: Course, record: RolloutStatus, facts: Facts, orders: Orders, n
     return ended(record, "RolledBack", *cause) if cause else None
 
 
-def _hopeless(record: RolloutStatus, facts: Facts, now: datetime) -> tuple[str, str] | None:
+def _hopeless(record: RolloutStatus, facts: Facts, now: datetime) -> Cause | None:
     """Why a candidate without traffic is not worth waiting for."""
     unfit = _unfit(facts)
     if unfit and seconds_since(record.troubled_at, now) >= PATIENCE.total_seconds() and not record.paused_at:
         return unfit
     if facts.late and facts.trouble:
-        return facts.trouble.reason, facts.trouble.message
+        return Cause(facts.trouble.reason, facts.trouble.message)
     return None
 
 
-def _harm(course: Course, record: RolloutStatus, facts: Facts, orders: Orders) -> tuple[str, str] | None:
+def _harm(course: Course, record: RolloutStatus, facts: Facts, orders: Orders) -> Cause | None:
     """Why a candidate with traffic, or with copies of it, must not go on."""
     if facts.trouble and facts.trouble.crashed:
-        return facts.trouble.reason, facts.trouble.message
+        return Cause(facts.trouble.reason, facts.trouble.message)
     if facts.evidence and facts.evidence.decision == "StopHarm":
-        return "HarmProven", facts.evidence.reason
+        return Cause("HarmProven", facts.evidence.reason)
     if record.stage == "Baking":
-        return ("NoReplicasAvailable", "none of its pods answers any more") if facts.lost else None
+        return Cause("NoReplicasAvailable", "none of its pods answers any more") if facts.lost else None
     overdue = course.max_seconds is not None and record.active_seconds >= course.max_seconds
     if overdue and not orders.paused and record.stage != "Promoting":
         text = (
             f"no verdict after {record.active_seconds} s with traffic, of which maxSeconds allows {course.max_seconds}"
         )
-        return "Inconclusive", text
+        return Cause("Inconclusive", text)
     return None
 
 

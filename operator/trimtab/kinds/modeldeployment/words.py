@@ -13,7 +13,9 @@ def verdict(record: RolloutStatus) -> str:
         return f"RolledBack: {record.reason}"[:64]
     if record.outcome is not None:
         return record.outcome
-    stage = f"Step {record.step} of {record.steps}" if record.stage == "Stepping" else record.stage
+    stage: str = record.stage
+    if stage == "Stepping":
+        stage = f"Step {record.step} of {record.steps}, {record.weight} %"
     return f"{stage}, paused" if record.paused_at else stage
 
 
