@@ -20,7 +20,12 @@ def answer(**change: Any) -> Answer:
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"), [({"parameters": None}, r"null at \$\.parameters"), ({"id": "made-up"}, "id is 'made-up'")]
+    ("change", "reason"),
+    [
+        ({"parameters": None}, r"null at \$\.parameters"),
+        ({"model_version": None}, r"null at \$\.model_version"),
+        ({"id": "made-up"}, "id is 'made-up'"),
+    ],
 )
 def test_two_habits_pass_leniently_alone(change: dict[str, Any], reason: str) -> None:
     with pytest.raises(AssertionError, match=reason):
