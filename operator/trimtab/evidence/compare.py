@@ -201,21 +201,27 @@ def _gate(groups: Sequence[Segment], arm: str, control: str) -> str:
         users = sum(t.users or sum(b.rows for b in t.buckets) for t in some)
         if users < means.USERS:
             return f"{name} has {users:.0f} users, {means.USERS} are needed before means are compared"
-    outcomes = sum(_reported(g.tally(arm)) + _reported(g.tally(control)) for g in groups)
-    if not outcomes:
+    if not any(_values(g.tally(name))[1] for g in groups for name in (arm, control)):
         return f"no outcome of {arm} or {control} has been reported"
-    for name, part in ((arm, 1.0), (control, -1.0)):
-        shares = [g.share(arm, control) if part > 0 else 1 - g.share(arm, control) for g in groups]
-        expected = sum(
-            s * (_reported(g.tally(arm)) + _reported(g.tally(control))) for s, g in zip(shares, groups, strict=True)
-        )
+    for name in (arm, control):
+        expected = sum(_effective(g, arm, control) * _part(g, name, arm, control) for g in groups)
         if expected < means.EVENTS:
             return f"{name} can expect {expected:.1f} outcomes, {means.EVENTS} are needed before means are compared"
     return ""
 
 
-def _reported(tally: Tally) -> float:
-    """Outcomes that were reported; where only their sum is known, users stand for them."""
+def _part(group: Segment, name: str, arm: str, control: str) -> float:
+    return group.share(arm, control) if name == arm else 1 - group.share(arm, control)
+
+
+def _effective(group: Segment, arm: str, control: str) -> float:
+    """As how many equal outcomes both arms' sum varies: (sum y)² / sum y². For yes or no that is the number of yes."""
+    pair = [_values(group.tally(name)) for name in (arm, control)]
+    total, squares = sum(p[0] for p in pair), sum(p[1] for p in pair)
+    return total * total / squares if squares else 0.0
+
+
+def _values(tally: Tally) -> tuple[float, float]:
     if tally.buckets:
-        return sum(b.outcomes for b in tally.buckets)
-    return tally.outcomes or (tally.users if tally.outcome_squares else 0.0)
+        return sum(b.total for b in tally.buckets), sum(b.squares for b in tally.buckets)
+    return tally.outcome_sum, tally.outcome_squares

@@ -3,7 +3,7 @@
 Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas, Annals of Statistics 2024 (arXiv 2103.06476), eq. 9. The variance is the
 one under the hypothesis that both arms have the same distribution: with separate variances a small arm that has not yet
 met its tail seems surer than it is. For the same reason nothing is said before both arms have `USERS` users and
-`EVENTS` expected events.
+`EVENTS` expected outcomes, counted as so many equal ones would vary (Kish's effective number).
 """
 
 from __future__ import annotations

@@ -208,6 +208,18 @@ def test_a_control_without_a_mean_has_no_lift_but_may_lose(mean):
     assert found.arms["new"].lift is None
 
 
+def test_rare_outcomes_are_counted_before_means_are_compared():
+    """One candidate user in a hundred: 3 outcomes of 600 users make no variance."""
+    design = replace(DESIGN, objective=Objective("OutcomeMean", minimum_effect=0.1))
+    weights = {"control": 99.0, "new": 1.0}
+    control = Tally(users=59_400, outcomes=59_400, outcome_sum=100, outcome_squares=100)
+    new = Tally(users=600, outcomes=600, outcome_sum=8, outcome_squares=8)
+    found = judge(design, [segment(control, new, weights=weights)])
+    assert found.reason == "new can expect 1.1 outcomes, 10 are needed before means are compared"
+    none = Tally(users=900)
+    assert judge(design, [segment(none, none)]).reason == "no outcome of new or control has been reported"
+
+
 def test_means_that_do_not_vary_say_nothing():
     design = replace(DESIGN, objective=Objective("OutcomeMean", minimum_effect=0.1))
     alike = Tally(users=500, outcomes=500, outcome_sum=1_000, outcome_squares=2_000)
