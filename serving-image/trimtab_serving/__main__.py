@@ -41,7 +41,7 @@ def serve(settings: Settings) -> int:
             part = Part(number, pod.workers, run, replaces)
             return guarded(lambda: worker.serve(pod, listener, part), settings.result_path)
 
-        return Supervisor(pod.workers, work).run()
+        return Supervisor(pod.workers, work, listener.close).run()
 
 
 def guarded(step: Callable[[], int | None], last_words: str) -> int:

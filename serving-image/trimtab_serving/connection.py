@@ -17,6 +17,8 @@ from trimtab_serving.protocol.v2 import encode_error
 MAX_HEAD_BYTES = 32 << 10
 MAX_HEADERS = 128
 RECEIVE_SECONDS = 60.0
+LINGER_SECONDS = 1.0
+"""How long a connection on which nothing is going on outlives the server's listening socket."""
 MAX_CONNECTIONS = 8192
 
 
@@ -75,6 +77,13 @@ class Connection(HttpToolsProtocol):
         """The last byte of a request."""
         self._in_message = False
         super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """The server ends. What a client sent before it could know is on its way, and is answered."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(LINGER_SECONDS, super().shutdown)
+        else:
+            super().shutdown()
 
     def _refuse_head(self) -> None:
         told = f"the head is larger than {MAX_HEAD_BYTES} bytes or {MAX_HEADERS} headers; send less"

@@ -13,11 +13,12 @@ import enum
 import gc
 import logging
 import signal
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import uvicorn
 
@@ -180,12 +181,26 @@ class DrainingServer(uvicorn.Server):
         except Failure as failure:
             self._lifecycle.failure = failure
 
-    async def shutdown(self, sockets: object = None) -> None:
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what has begun, in both protocols at once."""
-        ends = [super().shutdown(sockets)]  # type: ignore[arg-type]
+        await self._take_in(sockets or [])
+        ends = [super().shutdown(sockets)]
         if self._beside is not None:
             ends.append(self._beside.stop(self.config.timeout_graceful_shutdown or 0))
         await asyncio.gather(*ends)
+
+    async def _take_in(self, sockets: list[socket.socket]) -> None:
+        """Stop to listen, and take those in who have connected by then: the kernel would cut them off."""
+        waiting = [connection for listener in sockets for connection in _connected(listener)]
+        for server in self.servers:
+            server.close()
+        for connection in waiting:
+            await asyncio.get_running_loop().connect_accepted_socket(self._connection, connection)
+
+    def _connection(self) -> asyncio.Protocol:
+        made: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = made(self.config, self.server_state, self.lifespan.state)
+        return protocol
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Runs between two byte codes of the main thread: it only notes what on_tick will act on."""
@@ -210,3 +225,14 @@ class DrainingServer(uvicorn.Server):
         self._metrics.set(Gauge.IN_FLIGHT, len(self.server_state.tasks))
         self._metrics.set(Gauge.WAITING, model.waiting if model else 0)
         self._metrics.set(Gauge.MEMORY, resident_bytes())
+
+
+def _connected(listener: socket.socket) -> Iterator[socket.socket]:
+    """The connections that nobody has accepted."""
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:  # there are no more, or another worker was quicker
+            return
+        connection.setblocking(False)
+        yield connection

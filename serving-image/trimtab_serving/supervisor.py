@@ -43,8 +43,10 @@ class Worker:
 class Supervisor:
     """Keeps `count` workers running until it is told to stop."""
 
-    def __init__(self, count: int, work: Work) -> None:
+    def __init__(self, count: int, work: Work, hang_up: Callable[[], object] = int) -> None:
         self._work = work
+        self._hang_up = hang_up
+        """Closes the parent's copy of the socket; else clients could connect when no worker listens any more."""
         self._workers = [Worker(number) for number in range(count)]
         self._stopping = False
         self._code = 0
@@ -89,6 +91,7 @@ class Supervisor:
 
     def _stop(self, number: signal.Signals) -> None:
         self._stopping = True
+        self._hang_up()
         for worker in self._workers:
             if worker.pid:
                 os.kill(worker.pid, number)

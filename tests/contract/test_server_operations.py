@@ -5,6 +5,7 @@ import json
 import signal
 import socket
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import aiohttp
 import psutil
 import pytest
 
+from bench.clients import until_refused
 from tests.contract.served import INFER, NAME, connect, environment, make_bundle, request
 from tests.contract.sleeper import FATAL, HELD, Gate, make_sleeper, sleep, until
 from tests.contract.test_server_process import Process, serving
@@ -69,6 +71,21 @@ async def test_what_began_before_sigterm_is_answered_after_the_last_connection_w
             await asyncio.to_thread(until, lambda: not listens(server))
             gate.open()
             assert set(await asyncio.gather(*held)) == {(200, None)}
+        assert await asyncio.to_thread(server.process.wait, 20) == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_nothing_that_could_be_sent_is_lost_to_sigterm(
+    bundle: tuple[Path, str], tmp_path: Path, workers: str
+) -> None:
+    given = environment(*bundle, tmp_path / "pod", TRIMTAB_WORKERS=workers)
+    with serving(given) as server:
+        outcomes = Counter[str]()
+        clients = [asyncio.create_task(until_refused(server.url, outcomes)) for _ in range(32)]
+        await asyncio.to_thread(until, lambda: outcomes["200"] > 500)
+        server.process.send_signal(signal.SIGTERM)
+        await asyncio.gather(*clients)
+        assert set(outcomes) == {"200"}
         assert await asyncio.to_thread(server.process.wait, 20) == 0
 
 
