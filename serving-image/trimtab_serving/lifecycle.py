@@ -15,7 +15,7 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
@@ -67,8 +67,8 @@ class Lifecycle:
         self.settings = settings
         self.model: Model | None = None
         self.failure: Failure | None = None
-        self.pending: Callable[[], int] = int
-        """How many requests have begun and are not answered; the server puts its own figure here."""
+        self.admitted = 0
+        """How many predictions have begun and are not answered."""
         self._metrics = metrics
         self.part = part
         metrics.set(Gauge.RUN, part.run)
@@ -97,10 +97,15 @@ class Lifecycle:
         return all(runs.get(worker) == self.part.run and phases[worker] in fine for worker in range(self.part.workers))
 
     def admit(self) -> None:
-        """Take another request; RequestError 503 when as many wait as may."""
-        if self.pending() > self.settings.max_queue:
+        """Take another request, which must `release` in the end; RequestError 503 when as many wait as may."""
+        if self.admitted >= self.settings.max_queue:
             message = f"{self.settings.max_queue} requests are waiting already; try again in a second"
             raise RequestError(message, 503, ((b"retry-after", b"1"),))
+        self.admitted += 1
+
+    def release(self) -> None:
+        """A request that was admitted has its answer."""
+        self.admitted -= 1
 
     async def load(self) -> None:
         """Load the model without holding up health checks; `failure` says why it could not be."""
@@ -153,7 +158,6 @@ class DrainingServer(uvicorn.Server):
         self._beside = beside
         self._lifecycle = lifecycle
         self._metrics = metrics
-        lifecycle.pending = self.server_state.tasks.__len__
         self._stop_at: float | None = None
         self._loading: asyncio.Task[None] | None = None
 
@@ -222,7 +226,7 @@ class DrainingServer(uvicorn.Server):
     def _gauge(self) -> None:
         model = self._lifecycle.model
         self._metrics.set(Gauge.CONNECTIONS, len(self.server_state.connections))
-        self._metrics.set(Gauge.IN_FLIGHT, len(self.server_state.tasks))
+        self._metrics.set(Gauge.IN_FLIGHT, self._lifecycle.admitted)
         self._metrics.set(Gauge.WAITING, model.waiting if model else 0)
         self._metrics.set(Gauge.MEMORY, resident_bytes())
 

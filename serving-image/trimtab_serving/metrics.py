@@ -50,7 +50,7 @@ class Gauge(IntEnum):
 
 _BY_WORKER = (
     (Gauge.CONNECTIONS, "trimtab_connections", "Open connections."),
-    (Gauge.IN_FLIGHT, "trimtab_requests_in_flight", "Requests that have begun and are not answered."),
+    (Gauge.IN_FLIGHT, "trimtab_requests_in_flight", "Predictions that have begun and are not answered."),
     (Gauge.WAITING, "trimtab_queue_depth", "Predictions that wait for the model to be free."),
     (Gauge.MEMORY, "trimtab_resident_memory_bytes", "Memory of the worker process, without its predictors."),
 )

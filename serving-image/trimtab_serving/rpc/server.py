@@ -126,9 +126,13 @@ class RpcServer:
         try:
             if not public:
                 self._door.admit(headers.get(b"authorization"))
-            if counted:
-                self._lifecycle.admit()
-            return await handle(request), None
+            if not counted:
+                return await handle(request), None
+            self._lifecycle.admit()
+            try:
+                return await handle(request), None
+            finally:
+                self._lifecycle.release()
         except RequestError as error:
             return None, error
         except Exception:

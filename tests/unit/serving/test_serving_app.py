@@ -281,6 +281,22 @@ async def test_a_slow_prediction_holds_up_nobody(server: Server) -> None:
     assert (await slow).status == 200
 
 
+async def test_a_burst_fills_the_queue_and_no_more() -> None:
+    server = Server(max_queue=3)
+    burst = [asyncio.create_task(server.infer(-3, 0)) for _ in range(10)]
+    done, held = await asyncio.wait(burst, return_when=asyncio.FIRST_COMPLETED)
+    while len(done) < 7:
+        more, held = await asyncio.wait(held, return_when=asyncio.FIRST_COMPLETED)
+        done |= more
+    assert {(task.result().status, task.result().headers["retry-after"]) for task in done} == {(503, "1")}
+    assert {task.result().json["error"] for task in done} == {"3 requests are waiting already; try again in a second"}
+    server.runtime.gate.set()
+    assert {task.result().status for task in (await asyncio.wait(held))[0]} == {200}
+    assert (await server.infer(-1, 0)).status == 400
+    assert (await server.infer(1, 2)).status == 200
+    assert server.lifecycle.admitted == 0
+
+
 async def test_a_prediction_that_outlives_the_server_is_answered_with_503(server: Server) -> None:
     slow = asyncio.create_task(server.infer(-3, 0))
     await asyncio.to_thread(server.runtime.waiting.wait, 10)
