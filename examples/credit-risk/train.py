@@ -67,7 +67,9 @@ def main() -> None:
     """Fit, measure on new applicants, log and register."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--name", default="credit-risk")
-    name = parser.parse_args().name
+    parser.add_argument("--alias", help="point this alias at the new version")
+    options = parser.parse_args()
+    name = options.name
     rows, labels = applicants(4000, SEED)
     new = applicants(2000, SEED + 1)
     model = build().fit(rows, labels)
@@ -75,7 +77,7 @@ def main() -> None:
     mlflow.set_experiment("trimtab-examples")
     with mlflow.start_run(run_name=name):
         mlflow.log_metric("auc", auc)
-        logged = log_model(model, rows, labels, registered_model_name=name, holdout=new)
+        logged = log_model(model, rows, labels, registered_model_name=name, alias=options.alias, holdout=new)
     print(json.dumps({"name": name, "version": logged.version, "auc": round(auc, 4)}))
 
 

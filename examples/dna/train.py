@@ -68,7 +68,9 @@ def main() -> None:
     """Collect, measure on sequences that changed more, log and register."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--name", default="dna")
-    name = parser.parse_args().name
+    parser.add_argument("--alias", help="point this alias at the new version")
+    options = parser.parse_args()
+    name = options.name
     model = NearestSequence(*sequences(20, 1))
     texts, families = sequences(10, 2, substituted=0.2)
     rows = pd.DataFrame({"sequence": texts})
@@ -86,6 +88,8 @@ def main() -> None:
             pip_requirements=["numpy", "pandas"],
         )
     version = str(logged.registered_model_version)
+    if options.alias:
+        mlflow.MlflowClient().set_registered_model_alias(name, options.alias, version)
     print(json.dumps({"name": name, "version": version, "accuracy": round(accuracy, 4)}))
 
 

@@ -64,7 +64,9 @@ def main() -> None:
     """Fit on three years, measure the interval's coverage in the fourth, log and register."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--name", default="forecast")
-    name = parser.parse_args().name
+    parser.add_argument("--alias", help="point this alias at the new version")
+    options = parser.parse_args()
+    name = options.name
     rows, pieces = sales(3 * 365, SEED)
     model = build(rows, pieces)
     later, sold = sales(365, SEED + 1, first=3 * 365)
@@ -82,6 +84,8 @@ def main() -> None:
             pip_requirements=[f"lightgbm=={lightgbm.__version__}"],
         )
     version = str(logged.registered_model_version)
+    if options.alias:
+        mlflow.MlflowClient().set_registered_model_alias(name, options.alias, version)
     print(json.dumps({"name": name, "version": version, "coverage": round(covered, 4)}))
 
 

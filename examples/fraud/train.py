@@ -59,7 +59,9 @@ def main() -> None:
     """Fit, measure on new payments, log and register."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--name", default="fraud")
-    name = parser.parse_args().name
+    parser.add_argument("--alias", help="point this alias at the new version")
+    options = parser.parse_args()
+    name = options.name
     rows, fraud = payments(20_000, SEED)
     new = payments(10_000, SEED + 1)
     model = build().fit(rows, fraud)
@@ -67,7 +69,7 @@ def main() -> None:
     mlflow.set_experiment("trimtab-examples")
     with mlflow.start_run(run_name=name):
         mlflow.log_metric("average_precision", precision)
-        logged = log_model(model, rows, fraud, registered_model_name=name, holdout=new)
+        logged = log_model(model, rows, fraud, registered_model_name=name, alias=options.alias, holdout=new)
     print(json.dumps({"name": name, "version": logged.version, "averagePrecision": round(precision, 4)}))
 
 

@@ -1,7 +1,8 @@
 """Trains a real model on real data and registers it in MLflow: what the demo's training Job runs.
 
 The data are the breast cancer biopsies that come with scikit-learn (569 rows, 30 measurements). 100 rows are held
-out, always the same ones, so anybody can ask a served model for them and compare: see `holdout`.
+out, always the same ones, so anybody can ask a served model for them and compare: see `holdout`. `log_model` makes of
+rows and labels what is logged with the model: signature, example, drift profile and calibration.
 
     MLFLOW_TRACKING_URI=http://localhost:5000 python train.py --model logistic --name tumour --alias champion
 
@@ -18,13 +19,14 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 import mlflow
 import pandas as pd
-import sklearn
 from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from trimtab_toolbox import log_model
 
 HELD_OUT_ROWS = 100
 SEED = 20240229
@@ -60,19 +62,15 @@ def main() -> None:
     with mlflow.start_run(run_name=options.model):
         mlflow.log_params({"model": options.model, "seed": SEED, "rows": len(train_rows)})
         mlflow.log_metric("accuracy", accuracy)
-        logged = mlflow.sklearn.log_model(
+        logged = log_model(
             model,
-            name="model",
+            train_rows,
+            train_labels,
             registered_model_name=options.name,
-            signature=mlflow.models.infer_signature(train_rows, model.predict(train_rows)),
-            input_example=train_rows.head(5),
-            serialization_format="skops",  # data and no code, unlike a pickle
-            skops_trusted_types=["sklearn.tree._tree.Tree"],
-            pip_requirements=[f"scikit-learn=={sklearn.__version__}"],
+            alias=options.alias or None,
+            holdout=(test_rows, test_labels),
         )
-    version = str(logged.registered_model_version)
-    if options.alias:
-        mlflow.MlflowClient().set_registered_model_alias(options.name, options.alias, version)
+    version = logged.version
     result = {"name": options.name, "version": version, "model": options.model, "accuracy": round(accuracy, 4)}
     print(json.dumps({**result, "alias": options.alias or None}))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from hack.cluster import kubectl
 from hack.command import Failure
 from hack.demo import release
 
-SCRIPTS = (ROOT / "examples" / "training", ROOT / "examples" / "clients")
+SCRIPTS = {
+    path.name: path for folder in ("training", "clients") for path in sorted((ROOT / "examples" / folder).glob("*.py"))
+}
 RESTRICTED = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -21,14 +24,22 @@ RESTRICTED = {
 
 
 class Script:
-    """One run of one script; `name` names its Job."""
+    """One run of one script; `name` names its Job, `files` lie beside it, `secret` becomes its environment."""
 
-    def __init__(self, namespace: str, name: str, script: str, *arguments: str, cpu: str = "100m") -> None:
+    def __init__(
+        self,
+        namespace: str,
+        name: str,
+        script: str,
+        *arguments: str,
+        files: Mapping[str, Path] = SCRIPTS,
+        secret: str = "",
+    ) -> None:
         self._namespace = namespace
         self._name = name
         kubectl.kubectl("-n", namespace, "delete", "job", name, "--ignore-not-found", "--wait")
-        kubectl.apply(json.dumps(_scripts(namespace)))
-        kubectl.apply(json.dumps(self._job(script, arguments, cpu)))
+        kubectl.apply(json.dumps(_scripts(namespace, files)))
+        kubectl.apply(json.dumps(self._job(script, arguments, secret)))
 
     def result(self, seconds: float = 180, check: bool = True) -> dict[str, Any]:
         """Wait for the end and return the JSON object of the last line; Failure quotes what the script said."""
@@ -77,7 +88,7 @@ class Script:
             time.sleep(0.3)
         raise Failure(f"job {self._name} did not end within {seconds:.0f} s:\n{self.logs()}")
 
-    def _job(self, script: str, arguments: tuple[str, ...], cpu: str) -> dict[str, Any]:
+    def _job(self, script: str, arguments: tuple[str, ...], secret: str) -> dict[str, Any]:
         container = {
             "name": "script",
             "image": release.image("TRIMTAB_TOOLBOX_IMAGE"),
@@ -86,7 +97,8 @@ class Script:
                 {"name": "MLFLOW_TRACKING_URI", "value": release.TRACKING_URI},
                 {"name": "HOME", "value": "/tmp"},  # noqa: S108
             ],
-            "resources": {"requests": {"cpu": cpu, "memory": "256Mi"}, "limits": {"memory": "2Gi"}},
+            "envFrom": [{"secretRef": {"name": secret}}] if secret else [],
+            "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}},
             "securityContext": RESTRICTED,
             "volumeMounts": [
                 {"name": "scripts", "mountPath": "/scripts"},
@@ -112,11 +124,10 @@ class Script:
         }
 
 
-def _scripts(namespace: str) -> dict[str, Any]:
-    files = [path for folder in SCRIPTS for path in sorted(Path(folder).glob("*.py"))]
+def _scripts(namespace: str, files: Mapping[str, Path]) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "scripts", "namespace": namespace},
-        "data": {path.name: path.read_text() for path in files},
+        "data": {name: path.read_text() for name, path in files.items()},
     }

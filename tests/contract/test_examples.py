@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -44,7 +45,7 @@ class Trained:
         uri = f"sqlite:///{home}/mlflow.db"
         environ = {"PATH": os.environ["PATH"], "HOME": str(home), "MLFLOW_TRACKING_URI": uri}
         environ |= {"PYTHONPATH": str(ROOT / "serving-image"), "OMP_NUM_THREADS": "1"}
-        script = [sys.executable, str(ROOT / "examples" / name / "train.py")]
+        script = [sys.executable, str(ROOT / "examples" / name / "train.py"), "--alias", "champion"]
         done = subprocess.run(script, env=environ, cwd=home, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
         self.told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -56,11 +57,35 @@ class Trained:
         self.info = read_info(self.work / "bundle")
 
     def answer(self, rows: pd.DataFrame) -> dict[str, Any]:
-        tensors = to_tensors(rows, self.info.inputs)
+        return self._run(to_tensors(rows, self.info.inputs))
+
+    def _run(self, tensors: dict[str, Any]) -> dict[str, Any]:
         names = [output.name for output in self.info.outputs]
         if self.info.runtime == "onnx":
             return run(open_session(self.work / "bundle" / "model.onnx"), tensors, names)
         return dict(zip(names, PythonRuntime(self.info, self.work / "bundle").run(tensors, names), strict=True))
+
+    def answers_as_its_readme_says(self, name: str) -> None:
+        """The request of the example's page fits the model's inputs and is answered, and the alias is set."""
+        page = (ROOT / "examples" / name / "README.md").read_text()
+        asked = json.loads(page.partition("-d '")[2].partition("'\n")[0])
+        inputs = {tensor["name"]: tensor for tensor in asked["inputs"]}
+        assert {name: tensor["datatype"] for name, tensor in inputs.items()} == {
+            tensor.name: tensor.datatype for tensor in self.info.inputs
+        }
+        shapes = {tensor.name: tensor.shape[1:] for tensor in self.info.inputs}
+        assert {name: tuple(tensor["shape"][1:]) for name, tensor in inputs.items()} == shapes
+        tensors = {
+            name: np.array(tensor["data"], dtype=object if tensor["datatype"] == "BYTES" else float).reshape(
+                tensor["shape"]
+            )
+            for name, tensor in inputs.items()
+        }
+        answer = self._run(tensors)
+        assert all(f"`{name}`" in page for name in answer if name != "label")
+        assert all(len(values) == 1 for values in answer.values())
+        client = mlflow.MlflowClient()
+        assert str(client.get_model_version_by_alias(name, "champion").version) == self.told["version"]
 
 
 @pytest.fixture
@@ -73,6 +98,7 @@ def trained(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("trained", ["credit-risk"], indirect=True)
 def test_credit_risk(trained: Trained) -> None:
+    trained.answers_as_its_readme_says("credit-risk")
     assert trained.told["auc"] > 0.7
     assert (trained.result["runtime"], trained.result["parity"]["mismatchPercent"]) == ("onnx", "0")
     assert trained.result["profile"].startswith("sha256:")
@@ -86,6 +112,7 @@ def test_credit_risk(trained: Trained) -> None:
 
 @pytest.mark.parametrize("trained", ["fraud"], indirect=True)
 def test_fraud(trained: Trained) -> None:
+    trained.answers_as_its_readme_says("fraud")
     assert trained.told["averagePrecision"] > 0.6
     assert trained.result.get("fallback") is None
     module = example("fraud")
@@ -98,6 +125,7 @@ def test_fraud(trained: Trained) -> None:
 
 @pytest.mark.parametrize("trained", ["forecast"], indirect=True)
 def test_forecast(trained: Trained) -> None:
+    trained.answers_as_its_readme_says("forecast")
     assert 0.7 < trained.told["coverage"] < 0.9
     assert trained.result["runtime"] == "python"
     assert [output["name"] for output in trained.result["outputs"]] == ["low", "median", "high"]
@@ -110,6 +138,7 @@ def test_forecast(trained: Trained) -> None:
 
 @pytest.mark.parametrize("trained", ["dna"], indirect=True)
 def test_dna(trained: Trained) -> None:
+    trained.answers_as_its_readme_says("dna")
     assert trained.told["accuracy"] == 1.0
     assert [(output["name"], output["datatype"]) for output in trained.result["outputs"]] == [
         ("family", "BYTES"),

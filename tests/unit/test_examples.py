@@ -63,7 +63,10 @@ def example(folder: str, kind: str) -> dict[str, Any]:
 
 
 def test_all_examples_were_found() -> None:
-    assert {name.partition("/")[0] for name in DOCUMENTS} == {"quickstart", "https-model", "rollback", "autoscaling"}
+    assert {name.partition("/")[0] for name in DOCUMENTS} == {
+        *("quickstart", "https-model", "rollback", "autoscaling", "container"),
+        *("credit-risk", "fraud", "forecast", "dna"),
+    }
 
 
 @pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS)
@@ -85,10 +88,21 @@ def test_an_example_fits_any_namespace(document: dict[str, Any]) -> None:
     assert "namespace" not in document["metadata"]
 
 
-@pytest.mark.parametrize("folder", ["quickstart", "https-model"])
+@pytest.mark.parametrize("folder", ["quickstart", "https-model", "credit-risk", "fraud", "forecast", "dna"])
 def test_a_deployment_follows_the_model_beside_it(folder: str) -> None:
     model, deployment = example(folder, "MLModel"), example(folder, "ModelDeployment")
     assert deployment["spec"]["model"] == {"name": model["metadata"]["name"]}
+
+
+@pytest.mark.parametrize("folder", ["credit-risk", "fraud", "forecast", "dna"])
+def test_an_example_to_train_is_told_from_training_to_answers(folder: str) -> None:
+    model = example(folder, "MLModel")
+    script, page = ((EXAMPLES / folder / name).read_text() for name in ("train.py", "README.md"))
+    assert model["spec"]["source"]["uri"] == f"models:/{folder}@champion"
+    assert f'"--name", default="{folder}"' in script
+    assert model["spec"].get("allowPickle", False) is ("pyfunc" in script), "only code of one's own has to be allowed"
+    assert "python train.py --alias champion" in page
+    assert f"/v2/models/{folder}/infer" in page
 
 
 @pytest.mark.parametrize("folder", ["rollback", "autoscaling"])
