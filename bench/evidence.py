@@ -20,7 +20,8 @@ from bench.streams import Streams
 from bench.vectorised import beyond, first, log_e, z
 from trimtab.evidence import eprocess, srm
 from trimtab.evidence.canary import Gates, judge_canary
-from trimtab.evidence.experiment import Design, Objective, judge
+from trimtab.evidence.design import Design, Objective
+from trimtab.evidence.experiment import judge
 from trimtab.evidence.tally import Segment, Tally
 
 Dice = np.random.Generator

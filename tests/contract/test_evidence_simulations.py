@@ -13,8 +13,9 @@ from bench import evidence, streams, vectorised
 from bench.streams import Streams
 from trimtab.evidence import eprocess
 from trimtab.evidence.canary import Gates, judge_canary
+from trimtab.evidence.design import Design, Guardrail, Objective
 from trimtab.evidence.eprocess import Stratum
-from trimtab.evidence.experiment import Design, Guardrail, Objective, judge
+from trimtab.evidence.experiment import judge
 from trimtab.evidence.replay import replay
 from trimtab.evidence.tally import Bucket, Segment, Tally
 

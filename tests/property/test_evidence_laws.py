@@ -10,8 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from trimtab.evidence import eprocess
 from trimtab.evidence.canary import Gates, judge_canary
+from trimtab.evidence.design import Design, Guardrail, Objective
 from trimtab.evidence.eprocess import Stratum
-from trimtab.evidence.experiment import Design, Guardrail, Objective, judge
+from trimtab.evidence.experiment import judge, verdicts
 from trimtab.evidence.ledger import Ledger, LedgerStatus, Reading, restore
 from trimtab.evidence.replay import replay, shown
 from trimtab.evidence.tally import Segment, Tally
@@ -93,6 +94,12 @@ def test_verdicts_are_finite_whatever_is_counted(design, given_segments):
     assert (found.winner is not None) == (found.decision == "Win")
     assert found.reason
     assert found.needed_users is None or found.needed_users > 0
+
+
+@given(designs, segments)
+def test_sums_that_are_carried_on_change_no_verdict(design, given_segments):
+    carried = list(verdicts(design, given_segments))
+    assert carried == [judge(design, given_segments[: end + 1]) for end in range(len(given_segments))]
 
 
 @given(designs, segments, st.permutations(ARMS))

@@ -8,39 +8,14 @@ of it for either direction; guardrails have an alpha of their own, divided among
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from trimtab.evidence.compare import UNKNOWN, Finding, objective, rate_strata
-from trimtab.evidence.design import (
-    ArmEvidence,
-    Decision,
-    Design,
-    Direction,
-    Guardrail,
-    Metric,
-    Objective,
-    Rule,
-    SampleRatio,
-    Verdict,
-)
+from trimtab.evidence.design import ArmEvidence, Decision, Design, Guardrail, Rule, SampleRatio, Verdict
 from trimtab.evidence.eprocess import HARM, log_e, log_ratio, plain
 from trimtab.evidence.srm import ALPHA, sample_ratio
-from trimtab.evidence.tally import Segment, merged
-
-__all__ = [
-    "ArmEvidence",
-    "Decision",
-    "Design",
-    "Direction",
-    "Guardrail",
-    "Metric",
-    "Objective",
-    "Rule",
-    "SampleRatio",
-    "Verdict",
-    "judge",
-]
+from trimtab.evidence.tally import Groups, Segment, join, merged
 
 CONTROL = ArmEvidence(0.0, 0.0, 0.0, 1.0)
 ENOUGH_EVENTS = 10
@@ -80,13 +55,24 @@ class Ruling(NamedTuple):
 
 def judge(design: Design, segments: Sequence[Segment]) -> Verdict:
     """The verdict on all segments so far. Segments are cumulative by themselves and do not overlap."""
-    groups = merged(segments)
+    return _verdict(design, merged(segments), segments)
+
+
+def verdicts(design: Design, segments: Sequence[Segment]) -> Iterator[Verdict]:
+    """What `judge` says after each segment; sums are carried on, so that long recordings are not added up anew."""
+    groups: Groups = {}
+    for end, segment in enumerate(segments, start=1):
+        join(groups, segment)
+        yield _verdict(design, list(groups.values()), segments[:end])
+
+
+def _verdict(design: Design, groups: Sequence[Segment], segments: Sequence[Segment]) -> Verdict:
     tested = [arm for arm in design.candidates if any(0 < g.share(arm, design.control) < 1 for g in groups)]
     case = Case(
         design,
         groups,
-        sum(s.seconds for s in segments),
-        sample_ratio(design.arms, segments, design.users_error),
+        sum(g.seconds for g in groups),
+        sample_ratio(design.arms, groups, segments, design.users_error),
         {arm: objective(design, groups, arm) for arm in tested},
         [_harm(design, groups, guardrail, arm) for guardrail in design.guardrails for arm in tested],
     )

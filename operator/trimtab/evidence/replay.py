@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast, get_args
 
 from trimtab.evidence.design import Design, Direction, Guardrail, Metric, Objective, Verdict
-from trimtab.evidence.experiment import judge
+from trimtab.evidence.experiment import verdicts
 from trimtab.evidence.tally import Segment, Tally
 
 COUNTS = {
@@ -38,7 +38,7 @@ def replay(document: Any) -> list[dict[str, Any]]:
     design = read_design(whole.get("spec"))
     given = _list(whole.get("segments"), "segments")
     segments = [_segment(item, f"segments[{i}]", design.arms) for i, item in enumerate(given)]
-    return [shown(judge(design, segments[: end + 1])) for end in range(len(segments))]
+    return [shown(verdict) for verdict in verdicts(design, segments)]
 
 
 def shown(verdict: Verdict) -> dict[str, Any]:

@@ -13,19 +13,22 @@ from collections.abc import Sequence
 
 from trimtab.evidence.design import SampleRatio
 from trimtab.evidence.eprocess import FARTHEST, Stratum, log_e, log_ratio, log_sum_exp, plain, prior, swapped
-from trimtab.evidence.tally import Segment, merged
+from trimtab.evidence.tally import Segment
 
 ALPHA = 0.01
 PRIOR = prior((1.0, (0.02, 0.04, 0.08, 0.12, 0.2, 0.5, 1.2)))
 
 
-def sample_ratio(arms: Sequence[str], segments: Sequence[Segment], users_error: float = 0.0) -> SampleRatio:
-    """The test over all segments; on a mismatch it names the given segment and the arm where it shows most.
+def sample_ratio(
+    arms: Sequence[str], groups: Sequence[Segment], segments: Sequence[Segment], users_error: float = 0.0
+) -> SampleRatio:
+    """The test over `groups`; on a mismatch it names the arm and the one of `segments` where it shows most.
 
+    `groups` are the segments, merged where weights are equal.
     Units are users, or requests when nobody counted users. `users_error` is how far counts may be off by themselves.
     """
     tested = sorted(arms)[1:] if len(arms) == 2 else sorted(arms)
-    groups, slack = merged(segments), math.log1p(users_error)
+    slack = math.log1p(users_error)
     unit = "users" if any(tally.users for g in groups for tally in g.tallies.values()) else "requests"
     scores = [_arm([s for g in groups if (s := _stratum(g, arm, arms, unit))], slack) for arm in tested]
     value = log_sum_exp(scores) - math.log(len(scores))

@@ -94,17 +94,25 @@ def merged(segments: Iterable[Segment]) -> list[Segment]:
     Within equal shares an event is as likely to be the candidate's whenever it happens, so a base rate that differs
     between the parts cannot mislead.
     """
-    groups: dict[tuple[tuple[str, float], ...], list[Segment]] = {}
+    groups: Groups = {}
     for segment in segments:
-        whole = sum(segment.weights.values()) or 1.0
-        key = tuple(sorted((arm, round(w / whole, 9)) for arm, w in segment.weights.items() if w > 0))
-        groups.setdefault(key, []).append(segment)
-    return [parts[0] if len(parts) == 1 else _sum(parts) for parts in groups.values()]
+        join(groups, segment)
+    return list(groups.values())
 
 
-def _sum(parts: list[Segment]) -> Segment:
-    tallies: dict[str, Tally] = {}
-    for part in parts:
-        for arm, tally in part.tallies.items():
-            tallies[arm] = tallies[arm] + tally if arm in tallies else tally
-    return Segment(sum(part.seconds for part in parts), parts[0].weights, tallies)
+def join(groups: Groups, segment: Segment) -> None:
+    """Merge one more segment into groups of equal weights."""
+    whole = sum(segment.weights.values()) or 1.0
+    key = frozenset((arm, round(weight / whole, 9)) for arm, weight in segment.weights.items() if weight > 0)
+    known = groups.get(key)
+    if known is None:
+        groups[key] = segment
+        return
+    tallies = dict(known.tallies)
+    for arm, tally in segment.tallies.items():
+        tallies[arm] = tallies[arm] + tally if arm in tallies else tally
+    groups[key] = Segment(known.seconds + segment.seconds, known.weights, tallies)
+
+
+Groups = dict[frozenset[tuple[str, float]], Segment]
+"""Merged segments by the shares of their arms."""

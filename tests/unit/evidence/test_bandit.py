@@ -3,7 +3,7 @@
 import pytest
 
 from trimtab.evidence.bandit import next_weights
-from trimtab.evidence.experiment import Design, Objective
+from trimtab.evidence.design import Design, Objective
 from trimtab.evidence.tally import Segment, Tally
 
 TWO = Design(("a", "b"), "a")

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from trimtab.evidence.experiment import Design, Guardrail, Objective, judge
+from trimtab.evidence.design import Design, Guardrail, Objective
+from trimtab.evidence.experiment import judge
 from trimtab.evidence.tally import Bucket, Segment, Tally
 
 DAY = 86_400

@@ -5,9 +5,14 @@ import math
 import pytest
 from scipy import stats
 
+from trimtab.evidence import srm
 from trimtab.evidence.eprocess import log_sum_exp
-from trimtab.evidence.srm import ALPHA, PRIOR, sample_ratio
-from trimtab.evidence.tally import Segment, Tally
+from trimtab.evidence.srm import ALPHA, PRIOR
+from trimtab.evidence.tally import Segment, Tally, merged
+
+
+def sample_ratio(arms, segments, **more):
+    return srm.sample_ratio(arms, merged(segments), segments, **more)
 
 
 def segment(weights, **users):
