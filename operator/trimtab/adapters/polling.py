@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 import aiohttp
 
-from trimtab.core.objects import Object
+from trimtab.core.objects import Object, condition
 
 log = logging.getLogger(__name__)
 PASS_SECONDS = 2.0
@@ -148,7 +148,9 @@ class Poller(Generic[Report]):
             known.complaint = kind
             name = f"{pod['metadata'].get('namespace', '')}/{pod['metadata'].get('name', '')}"
             extra = {"pod": name, "asked": self._question.name, "kind": kind, "error": message[:300]}
-            log.warning("a pod is left out of the evidence", extra=extra)
+            # A pod that is starting or ending need not answer.
+            level = logging.WARNING if condition(pod, "Ready").get("status") == "True" else logging.DEBUG
+            log.log(level, "a pod is left out of the evidence", extra=extra)
 
     def _sweep(self) -> None:
         """Forget pods that nobody has wanted to know of for long."""

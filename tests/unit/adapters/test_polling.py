@@ -23,7 +23,9 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def pod(number: int, uid: str = "") -> Object:
     """A pod of its own address on this machine."""
     meta = {"name": f"pod-{number}", "namespace": "ml", "uid": uid or f"uid-{number}"}
-    return {"kind": "Pod", "metadata": meta, "status": {"phase": "Running", "podIP": f"127.0.0.{number}"}}
+    ready = [{"type": "Ready", "status": "True"}]
+    status = {"phase": "Running", "podIP": f"127.0.0.{number}", "conditions": ready}
+    return {"kind": "Pod", "metadata": meta, "status": status}
 
 
 def read(pod: Object, status: int, body: bytes, before: int | None) -> int:
@@ -262,6 +264,15 @@ async def test_a_pod_is_named_in_the_log_once_until_its_trouble_changes(
         ("ml/pod-1", "shrank", "its number became smaller"),
     ]
     assert pods.failures == {("numbers", "invalid"): 3, ("numbers", "shrank"): 2}
+
+
+async def test_a_pod_that_is_not_ready_is_counted_but_not_named(pods: Pods, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    pods.says(1, "x")
+    starting = {**pod(1), "status": {"phase": "Running", "podIP": "127.0.0.1", "conditions": []}}
+    assert await pods.poller().ask([starting], 0) == {}
+    assert pods.failures == {("numbers", "invalid"): 1}
+    assert not caplog.records
 
 
 async def test_an_old_answer_does_not_stand_in_for_one_that_failed(pods: Pods) -> None:
