@@ -26,6 +26,8 @@ def replayed(path: str) -> Iterator[list[dict[str, Any]]]:
             yield replay(_parsed(record))
         except ValueError as error:
             raise BadInput(f"{record.where}: {error}") from None
+        except ArithmeticError:
+            raise BadInput(f"{record.where}: its numbers are too large, or too far apart, to be judged") from None
 
 
 def _records(path: str) -> Iterator[Record]:

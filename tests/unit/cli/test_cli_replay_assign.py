@@ -112,6 +112,11 @@ class TestReplay:
         assert len(result.stdout.splitlines()) == 1, "the experiment before it was judged"
         assert result.stderr == f"{file}: line 2: segments[1].counts.gbm.errors: -1 is not a number of at least 0\n"
 
+    def test_numbers_that_nobody_counts_are_refused(self) -> None:
+        absurd = {**EXPERIMENT, "spec": {**SPEC, "objective": {"metric": "Outcome", "minimumEffectPercent": 1e308}}}
+        message = refusal("replay", "-", given=json.dumps(absurd))
+        assert message.startswith("stdin: line 1: ")
+
     def test_a_file_that_is_not_there(self) -> None:
         assert refusal("replay", "/nowhere/x.json") == "/nowhere/x.json: it cannot be read: No such file or directory"
 
