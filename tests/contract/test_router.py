@@ -11,12 +11,11 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from tests.routers import Bench, Router, bench, until
+from tests.routers import USER, Bench, Load, Router, bench
+from tests.upstreams import until
 from trimtab.traffic.change import advance
 from trimtab.traffic.slots import assign
 from trimtab.traffic.state import RouterStatus, Shadow
-
-HEADER = "x-user-id"
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def split(found: Bench, **weights: int) -> RouterStatus:
     names = list(found.arms)
     reserved = 10_000 // max(len(names) - 1, 2)
     arms = [found.arms[names[0]].arm()] + [found.arms[name].arm(reserved, weights.get(name, 0)) for name in names[1:]]
-    return RouterStatus(salt="run-1", header=HEADER, control=names[0], arms=arms).checked()
+    return RouterStatus(salt="run-1", header=USER, control=names[0], arms=arms).checked()
 
 
 async def get(found: Bench, path: str = "/", **headers: str) -> aiohttp.ClientResponse:
@@ -48,7 +47,7 @@ async def arms_of(found: Bench, users: list[str], router: Router) -> dict[str, s
     slots = asyncio.Semaphore(32)
 
     async def one(user: str) -> tuple[str, str]:
-        async with slots, found.session.get(router.url, headers={HEADER: user}) as answer:
+        async with slots, found.session.get(router.url, headers={USER: user}) as answer:
             assert answer.status == 200
             assert await answer.text() == answer.headers["x-trimtab-arm"]
             return user, answer.headers["x-trimtab-arm"]
@@ -158,38 +157,6 @@ async def test_a_change_of_weights_is_in_effect_at_once(two: Bench) -> None:
         assert share["gbm"] == sum(assign(wanted, str(n)) == "gbm" for n in range(300))
 
 
-class Load:
-    """Requests that never stop, from users and from visitors; what went wrong is kept."""
-
-    def __init__(self, found: Bench, clients: int = 8) -> None:
-        self.found = found
-        self.sent = 0
-        self.failed: list[str] = []
-        self._tasks = [asyncio.create_task(self._client(number)) for number in range(clients)]
-
-    async def _client(self, number: int) -> None:
-        draw = random.Random(number)
-        while True:
-            headers = {HEADER: str(draw.randrange(10_000))} if number % 2 else {}
-            try:
-                async with self.found.session.get(self.found.routers[0].url, headers=headers) as answer:
-                    await answer.read()
-                    if answer.status != 200:
-                        self.failed.append(f"{answer.status} {answer.headers.get('x-trimtab-arm')}")
-            except aiohttp.ClientError as error:
-                self.failed.append(str(error))
-            self.sent += 1
-
-    async def more(self, count: int) -> None:
-        goal = self.sent + count
-        await until(lambda: self.sent >= goal, "requests were sent")
-
-    async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
 async def test_arms_come_and_go_under_load_without_a_failed_request(two: Bench) -> None:
     load = Load(two)
     for number in range(4):
@@ -210,7 +177,7 @@ async def test_arms_come_and_go_under_load_without_a_failed_request(two: Bench) 
 
 def split_of(found: Bench, gbm: int) -> RouterStatus:
     arms = [found.arms["control"].arm(), found.arms["gbm"].arm(5_000, gbm)]
-    return RouterStatus(salt="run-1", header=HEADER, control="control", arms=arms).checked()
+    return RouterStatus(salt="run-1", header=USER, control="control", arms=arms).checked()
 
 
 async def test_an_arm_gets_nobody_before_its_pods_are_found(two: Bench) -> None:
