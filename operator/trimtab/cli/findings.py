@@ -6,7 +6,7 @@ the functions that the operator decides with; what status does not keep cannot b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -27,6 +27,10 @@ Findings = dict[str, Any]
 NOT_KEPT = (
     "Status keeps counts by segment, a stretch of constant weights; what was known between the ends of two segments is "
     "not kept and not shown."
+)
+NOT_KEPT_OF_ROLLOUTS = (
+    "Status keeps the counts of each share while a rollout is under way, and their sum when it is over; how they grew "
+    "is not kept and not shown."
 )
 
 
@@ -101,7 +105,7 @@ def _segments(test: ABTest) -> list[Findings]:
     return found
 
 
-def _counts(segment: Segment, arms: Sequence[str]) -> Findings:
+def _counts(segment: Segment, arms: Iterable[str]) -> Findings:
     found = {}
     for arm in arms:
         tally = segment.tally(arm)
@@ -123,9 +127,20 @@ def _deployment(mdep: ModelDeployment) -> Findings:
         "serving": status.get("serving", ""),
         "revisions": status.get("revisions", []),
         "rollout": {key: value for key, value in rollout.items() if key != "evidence"} if rollout else None,
+        "segments": _by_share(mdep),
         "strategy": mdep.spec.rollout.strategy,
         "shares": [step.weight for step in mdep.spec.rollout.shares] if mdep.spec.rollout.strategy == "Canary" else [],
         "assignment": _assignment(mdep.status.router),
         "history": status.get("history", []),
-        "note": "Status keeps the counts of the rollout as a whole; how they grew is not kept and not shown.",
+        "note": NOT_KEPT_OF_ROLLOUTS,
     }
+
+
+def _by_share(mdep: ModelDeployment) -> list[Findings]:
+    """What was counted at each share that all routers had confirmed."""
+    counted = restore(mdep.status.rollout.evidence).segments if mdep.status.rollout else ()
+    return [
+        {"seconds": s.seconds, "weights": dict(s.weights), "counts": _counts(s, s.weights)}
+        for s in counted
+        if s.weights
+    ]

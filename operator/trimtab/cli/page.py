@@ -55,7 +55,7 @@ def _experiment(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"<h2>Evidence over time</h2>\n{_over_time(found)}"
         yield _table(text.SEGMENT_HEADS, [text.segment(segment) for segment in found["segments"]])
         yield "<h2>Counts by segment</h2>"
-        yield _table(("Segment", "Arm", "Requests", "Errors", "Slow", "Outcomes"), _counts(found["segments"]))
+        yield _table(text.COUNT_HEADS, text.counts(found["segments"]))
 
 
 def _over_time(found: Mapping[str, Any]) -> str:
@@ -69,19 +69,14 @@ def _over_time(found: Mapping[str, Any]) -> str:
     return chart.over_time([segment["until"] / 3_600 for segment in segments], series)
 
 
-def _counts(segments: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[str]]:
-    for number, segment in enumerate(segments):
-        for name, told in segment["counts"].items():
-            numbers = (told[key] for key in ("requests", "errors", "latencyAbove", "outcomes"))
-            yield (f"{number}", name, *map(wording.count, numbers))
-
-
 def _deployment(found: Mapping[str, Any]) -> Iterator[str]:
     yield _facts(text.course(found))
     yield "<h2>Revisions</h2>"
     yield _table([head.capitalize() for head in text.REVISION_HEADS], text.revisions(found))
     if found["rollout"]:
         yield f"<h2>Rollout</h2>\n{_facts(text.rollout(found['rollout']))}"
+    if found["segments"]:
+        yield f"<h2>Counts by share</h2>\n{_table(text.COUNT_HEADS, text.counts(found['segments']))}"
 
 
 def _facts(facts: Iterable[tuple[str, str]]) -> str:

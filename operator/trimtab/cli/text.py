@@ -120,6 +120,21 @@ def _deployment(found: Mapping[str, Any]) -> Iterator[str]:
     yield from (*_facts(course(found)), "", *_table(REVISION_HEADS, revisions(found)), "")
     if found["rollout"]:
         yield from (*_facts(rollout(found["rollout"])), "")
+    if found["segments"]:
+        yield from (*_table([head.upper() for head in COUNT_HEADS], list(counts(found["segments"]))), "")
+
+
+COUNT_HEADS = ("Weights", "For", "Arm", "Requests", "Errors", "Slow", "Outcomes")
+
+
+def counts(segments: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[str]]:
+    """A row for each arm in each segment."""
+    for told in segments:
+        about = wording.weights(told["weights"]), wording.duration(told["seconds"])
+        for name, row in told["counts"].items():
+            numbers = (row[key] for key in ("requests", "errors", "latencyAbove", "outcomes"))
+            yield (*about, name, *map(wording.count, numbers))
+            about = "", ""
 
 
 def history(found: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -167,6 +167,19 @@ def _tally(requests: int, outcomes: int) -> Tally:
     )
 
 
+def compared() -> Object:
+    """A canary with counts of its first two shares."""
+    first = {"r1a2b3c4d": Tally(requests=900, errors=6), "r5e6f7a8b": Tally(requests=100, errors=1)}
+    both = {"r1a2b3c4d": Tally(requests=1_400, errors=9), "r5e6f7a8b": Tally(requests=312, errors=3)}
+    ledger = Ledger().begin({"r1a2b3c4d": 95, "r5e6f7a8b": 5}, []).read([Reading("router/a", "1", first)], 60)
+    ledger = (
+        ledger.begin({}, []).begin({"r1a2b3c4d": 75, "r5e6f7a8b": 25}, []).read([Reading("router/a", "1", both)], 90)
+    )
+    obj = modeldeployment()
+    obj["status"]["rollout"]["evidence"] = ledger.status().dump()
+    return obj
+
+
 def modeldeployment(stage: str = "Stepping", **annotations: str) -> Object:
     """A canary at a quarter of the traffic."""
     return {

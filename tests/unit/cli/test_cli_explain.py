@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.unit.cli.objects import abtest, counted, modeldeployment
+from tests.unit.cli.objects import abtest, compared, counted, modeldeployment
 from trimtab.cli import chart
 from trimtab.cli.commands import main
 from trimtab.cli.findings import findings
@@ -69,6 +69,7 @@ SAMPLES = {
     "counted": counted(),
     "new": {**abtest(), "status": {}},
     "rollout": modeldeployment(),
+    "compared": compared(),
     "new deployment": {**modeldeployment(), "status": {}},
 }
 
@@ -175,6 +176,19 @@ def test_a_rollout_in_words(tmp_path: Path) -> None:
         "    RolledBack, revision 0f0f0f0f (version 2) at 5 %. HarmProven: errors of the candidate 31 of 400",
     ):
         assert expected in said
+
+
+def test_a_rollout_s_counts_are_told_by_share(tmp_path: Path) -> None:
+    lines = explain(tmp_path, compared()).splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.startswith("WEIGHTS"))
+    assert [re.split(r"  +", line.strip()) for line in lines[begin : begin + 5]] == [
+        ["WEIGHTS", "FOR", "ARM", "REQUESTS", "ERRORS", "SLOW", "OUTCOMES"],
+        ["r1a2b3c4d 95, r5e6f7a8b 5", "1 min", "r1a2b3c4d", "900", "6", "0", "0"],
+        ["r5e6f7a8b", "100", "1", "0", "0"],
+        ["r1a2b3c4d 75, r5e6f7a8b 25", "1.5 min", "r1a2b3c4d", "500", "3", "0", "0"],
+        ["r5e6f7a8b", "212", "2", "0", "0"],
+    ]
+    assert "Counts by share" in explain(tmp_path, compared(), "-o", "html")
 
 
 def test_what_holds_an_object_is_said(tmp_path: Path) -> None:
