@@ -23,12 +23,14 @@ from bench.peers.cases import CASES, Case
 from bench.peers.catalogue import PEERS, Peer
 from bench.peers.dialects import PROTOCOL
 from bench.peers.install import PeerError, environment
-from bench.peers.load import LoadError, Round, children_seconds, drive, require_wrk
+from bench.peers.load import LoadError, NothingAnsweredError, Round, children_seconds, drive, require_wrk
 from bench.peers.servers import Server
 from bench.peers.subjects import SUBJECTS, Subject, written
 
 SERVER_CORE, LOAD_CORE = 1, 0
 ROUND_SECONDS = 1
+LONGEST_SECONDS = 16
+"""A round in which nothing was answered is repeated with four times its length, up to about this."""
 
 
 @dataclass
@@ -47,8 +49,11 @@ class Run:
             started = self._started(subject, Path(work), peers, stack)
             cases = [case for case in CASES if case.subject == name]
             meter = Meter(lambda: _used(started))
-            for case in cases:
-                self.rounds[case] = self._case(case, subject, started, rounds, Path(work))
+            try:
+                for case in cases:
+                    self.rounds[case] = self._case(case, subject, started, rounds, Path(work))
+            except LoadError as error:
+                self.left_out.append(f"{subject.name}, from here on: {error}")
             for program, seconds in meter.spent().items():
                 self.spent[program] = self.spent.get(program, 0.0) + seconds
 
@@ -88,10 +93,14 @@ class Run:
         return found
 
 
-def _measured(server: Server, body: Path, case: Case) -> Round:
+def _measured(server: Server, body: Path, case: Case, seconds: int = ROUND_SECONDS) -> Round:
     before = server.processor_seconds()
     try:
-        one = drive(LOAD_CORE, server.url, body, server.bearer, case.connections, ROUND_SECONDS)
+        one = drive(LOAD_CORE, server.url, body, server.bearer, case.connections, seconds)
+    except NothingAnsweredError:
+        if seconds > LONGEST_SECONDS:
+            raise
+        return _measured(server, body, case, 4 * seconds)
     except LoadError as error:
         raise LoadError(f"{server.name}, {case.title}: {error}") from error
     return replace(one, processor=server.processor_seconds() - before)

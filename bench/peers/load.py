@@ -16,6 +16,10 @@ class LoadError(RuntimeError):
     """The load generator did not bring what can be compared."""
 
 
+class NothingAnsweredError(LoadError):
+    """The run was too short for this server."""
+
+
 @dataclass(frozen=True)
 class Round:
     """One run against one server: seconds on the clock, latencies in milliseconds, processor seconds of each side."""
@@ -47,7 +51,7 @@ def parsed(text: str) -> Round:
     if told["refused"] or told["broken"]:
         raise LoadError(f"of {told['requests']} requests {told['refused']} were refused and {told['broken']} broke off")
     if not told["requests"] or not told["microseconds"]:
-        raise LoadError("no request was answered")
+        raise NothingAnsweredError("no request was answered")
     return Round(told["requests"], told["microseconds"] / 1e6, told["p50"] / 1e3, told["p99"] / 1e3)
 
 
