@@ -64,20 +64,14 @@ def replay(file: str) -> None:
 
 @main.command()
 @click.argument("words", metavar="[abt/NAME|mdep/NAME] USER...", nargs=-1)
-@click.option("--salt", help="Assign without a cluster: what users are mixed with.")
-@click.option("--weights", help="Assign without a cluster: the arms and their percent, as in a=90,b=10.")
+@click.option("--salt", default="", help="Assign without a cluster: what users are mixed with.")
+@click.option("--weights", default="", help="Assign without a cluster: the arms and their percent, as in a=90,b=10.")
 @click.option("--control", default="", help="With --weights: the arm that has what others leave [the first].")
 @click.option("-f", "--file", type=click.Path(allow_dash=True), help="Take the object from a JSON file; - is stdin.")
 @output_option("text", "json")
 @cluster_options
 def assign(
-    words: tuple[str, ...],
-    salt: str | None,
-    weights: str | None,
-    control: str,
-    file: str | None,
-    output: str,
-    **where: str | None,
+    words: tuple[str, ...], salt: str, weights: str, control: str, file: str | None, output: str, **where: str | None
 ) -> None:
     """Tell which arm each USER is given; - reads users from stdin, one a line.
 
@@ -86,13 +80,13 @@ def assign(
     """
     from trimtab.cli import assigning
 
-    if (salt is None) != (weights is None):
+    offline = bool(salt or weights or control)
+    if offline and not (salt and weights):
         raise BadInput("--salt and --weights go together: an assignment needs both")
-    if salt is not None and weights is not None:
-        status, users = assigning.drawn(salt, weights, control), words
-    else:
-        status = assigning.routed(_object(words[0] if words else "", file, where))
-        users = words if file else words[1:]
+    if offline and file:
+        raise BadInput("-f: --salt and --weights say it all; leave one or the other out")
+    name, users = ("", words) if offline or file else (words[0] if words else "", words[1:])
+    status = assigning.drawn(salt, weights, control) if offline else assigning.routed(_object(name, file, where))
     if not users:
         raise BadInput("USER: name at least one user, or - to read them from stdin")
     found = assigning.assigned(status, _users(users))
@@ -164,6 +158,8 @@ def _object(name: str, file: str | None, where: dict[str, str | None]) -> Object
     """The object that was named, from a file or from the cluster."""
     from trimtab.cli import target
 
+    if file and name:
+        raise BadInput(f"-f: the file says which object it is; leave out {name}")
     if file:
         return target.read(file)
     if not name:

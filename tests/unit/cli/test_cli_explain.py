@@ -253,6 +253,12 @@ def test_a_file_that_holds_something_else(tmp_path: Path, content: str, message:
     assert result.stderr == f"{tmp_path}/object.json: {message}\n"
 
 
+def test_a_name_beside_a_file_is_refused() -> None:
+    result = CliRunner().invoke(main, ["explain", "abt/credit", "-f", "x.json"])
+    message = "-f: the file says which object it is; leave out abt/credit\n"
+    assert (result.exit_code, result.stderr) == (2, message)
+
+
 def test_a_file_that_is_not_there() -> None:
     result = CliRunner().invoke(main, ["explain", "-f", "/nowhere"])
     assert (result.exit_code, result.stderr) == (2, "/nowhere: it cannot be read: No such file or directory\n")

@@ -172,6 +172,11 @@ class TestAssign:
         ("words", "message"),
         [
             (["--salt", "s", "u"], "--salt and --weights go together: an assignment needs both"),
+            (["--control", "a", "abt/credit", "u"], "--salt and --weights go together: an assignment needs both"),
+            (
+                ["--salt", "s", "--weights", "a=100", "-f", "x", "u"],
+                "-f: --salt and --weights say it all; leave one or the other out",
+            ),
             (["--weights", "a=100", "u"], "--salt and --weights go together: an assignment needs both"),
             (["--salt", "s", "--weights", "a=90,b=20", "u"], "--weights: they sum to 110 percent, and must sum to 100"),
             (
