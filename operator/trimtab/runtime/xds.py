@@ -64,15 +64,14 @@ class Xds:
 
     def application(self) -> web.Application:
         """The two paths that routers ask at."""
-        app = web.Application(client_max_size=LARGEST)
+        app = web.Application()
         for path in (CLUSTERS, ROUTES):
             app.router.add_post(path, self._answer)
         return app
 
     async def _answer(self, request: web.Request) -> web.Response:
         try:
-            asked = json.loads(await request.read())
-            ref, version = self._ref(asked["node"]["cluster"]), str(asked.get("version_info", ""))
+            ref, version = self._asked(await _body(request))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return web.json_response({"error": "not a DiscoveryRequest of a router"}, status=400)
         found = await self._news(ref, request.path, version)
@@ -82,9 +81,11 @@ class Xds:
             return web.Response(status=304)
         return web.Response(body=found[1], content_type="application/json")
 
-    def _ref(self, cluster: str) -> Ref:
-        plural, namespace, name = cluster.split("/")
-        return Ref(self._plurals[plural], namespace, name)
+    def _asked(self, body: bytes) -> tuple[Ref, str]:
+        """Whose routes are asked for, and which version is known; what else Envoy says is not kept while it waits."""
+        asked = json.loads(body)
+        plural, namespace, name = asked["node"]["cluster"].split("/")
+        return Ref(self._plurals[plural], namespace, name), str(asked.get("version_info", ""))
 
     async def _news(self, ref: Ref, path: str, version: str) -> tuple[str, bytes] | None:
         """What is told now, as soon as it is another version; at the end of the hold, whatever it is."""
@@ -134,6 +135,16 @@ def rendered(status: object, ref: Ref) -> Mapping[str, tuple[str, bytes]]:
 def _response(version: str, kind: str, resources: list[envoy.Json]) -> tuple[str, bytes]:
     body = {"version_info": version, "type_url": kind, "resources": resources}
     return version, json.dumps(body, separators=(",", ":")).encode()
+
+
+async def _body(request: web.Request) -> bytes:
+    """The whole body, of which the request itself keeps nothing; ValueError if it is too large to be a router's."""
+    body = bytearray()
+    async for piece in request.content.iter_any():
+        body += piece
+        if len(body) > LARGEST:
+            raise ValueError("larger than any router's question")
+    return bytes(body)
 
 
 async def _either(event: asyncio.Event, seconds: float) -> None:
