@@ -27,7 +27,6 @@ LINE = (
     "{.metadata.name}" + "".join(f'|{{.status.conditions[?(@.type=="{step}")].status}}' for step in STEPS) + '{"\\n"}'
 )
 CASES = {"onnx": {"optimize": "Auto"}, "python": {"optimize": "Off"}}
-DEADLINE_SECONDS = 120
 
 
 @contextmanager
@@ -35,7 +34,8 @@ def lines(stage: Stage, name: str) -> Iterator[Iterator[str]]:
     """A watch of one deployment's pods: a line for each change."""
     kubectl = binaries.ensure("kubectl")["kubectl"]
     select = f"trimtab.dev/deployment={name}"
-    command = [kubectl, f"--kubeconfig={paths.KUBECONFIG}", "-n", stage.namespace, "get", "pods", "-l", select]
+    command = [kubectl, f"--kubeconfig={paths.KUBECONFIG}", "-n", stage.namespace, "--request-timeout=120s"]
+    command += ["get", "pods", "-l", select]
     watch = subprocess.Popen([*command, "--watch", "-o", f"jsonpath={LINE}"], stdout=subprocess.PIPE, text=True)
     try:
         assert watch.stdout is not None
@@ -47,22 +47,22 @@ def lines(stage: Stage, name: str) -> Iterator[Iterator[str]]:
 
 def replaced(stage: Stage, name: str) -> list[float]:
     """Delete the pod; seconds from the creation of the next one until each step."""
+    (pod,) = stage.read("pods", "-l", f"trimtab.dev/deployment={name}")["items"]
     with lines(stage, name) as told:
-        old = next(told).partition("|")[0]
-        stage.kubectl("delete", "pod", old, "--wait=false")
-        created, reached = 0.0, dict.fromkeys(STEPS, 0.0)
+        stage.kubectl("delete", "pod", pod["metadata"]["name"], "--wait=false")
+        reached: dict[str, float] = {}
         for line in told:
-            pod, *states = line.strip().split("|")
-            if pod == old:
-                continue
-            now = time.monotonic()
-            created = created or now
-            for step, state in zip(STEPS, states, strict=True):
-                if state == "True" and not reached[step]:
-                    reached[step] = now - created
-            if reached["Ready"] or now - created > DEADLINE_SECONDS:
+            found, *states = line.strip().split("|")
+            if found != pod["metadata"]["name"]:
+                now = time.monotonic()
+                reached.setdefault("created", now)
+                for step in (step for step, state in zip(STEPS, states, strict=True) if state == "True"):
+                    reached.setdefault(step, now)
+            if "Ready" in reached:
                 break
-    return list(reached.values())
+    # It drains for some seconds, and must not compete with the next one.
+    stage.kubectl("wait", "--for=delete", f"pod/{pod['metadata']['name']}", "--timeout=60s")
+    return [reached[step] - reached["created"] for step in STEPS]
 
 
 def measure(stage: Stage, times: int) -> list[list[str]]:

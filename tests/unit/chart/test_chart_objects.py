@@ -143,8 +143,8 @@ def test_works_as_part_of_another_chart(tmp_path: Path) -> None:
 
 
 def test_a_cluster_too_old_is_refused() -> None:
-    with pytest.raises(RefusedError, match=r"requires kubeVersion: >=1\.29\.0-0"):
-        run_helm("template", "trimtab", str(CHART), "--kube-version", "1.28.0")
+    with pytest.raises(RefusedError, match=r"requires kubeVersion: >=1\.30\.0-0"):
+        run_helm("template", "trimtab", str(CHART), "--kube-version", "1.29.9")
 
 
 def test_a_chart_of_two_releases_shares_nothing() -> None:
