@@ -41,32 +41,25 @@ def import_job(model: MLModel, uri: str, platform: Platform) -> Object:
     name = model.metadata["name"]
     labels = metadata.labels("import", name, **{metadata.MODEL: name, IMPORT_KEY: key})
     owner = {"kind": model.kind, "metadata": model.metadata}
-    return metadata.owned(
-        JOB.api_version,
-        JOB.kind,
-        f"{name}-{key}",
-        owner,
-        labels,
-        spec={
-            "backoffLimit": RETRIES,
-            "activeDeadlineSeconds": TIMEOUT_SECONDS * 2,
-            "podReplacementPolicy": "Failed",
-            "podFailurePolicy": {
-                "rules": [
-                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                    {
-                        "action": "FailJob",
-                        "onExitCodes": {
-                            "containerName": CONTAINER,
-                            "operator": "In",
-                            "values": list(FINAL_EXIT_CODES),
-                        },
-                    },
-                ]
-            },
-            "template": {"metadata": {"labels": labels}, "spec": _pod(model, uri, platform)},
-        },
-    )
+    spec = {
+        "backoffLimit": RETRIES,
+        "activeDeadlineSeconds": TIMEOUT_SECONDS * 2,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": _failure_policy(),
+        "template": {"metadata": {"labels": labels}, "spec": _pod(model, uri, platform)},
+    }
+    return metadata.owned(JOB.api_version, JOB.kind, f"{name}-{key}", owner, labels, spec=spec)
+
+
+def _failure_policy() -> dict[str, Any]:
+    """A pod that was evicted does not count, and what would fail again fails the Job at once."""
+    final = {"containerName": CONTAINER, "operator": "In", "values": list(FINAL_EXIT_CODES)}
+    return {
+        "rules": [
+            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+            {"action": "FailJob", "onExitCodes": final},
+        ]
+    }
 
 
 def _pod(model: MLModel, uri: str, platform: Platform) -> dict[str, Any]:
