@@ -25,7 +25,7 @@ from trimtab.kinds.modeldeployment.walk import seconds_since
 GAP_SECONDS = 60.0
 """A longer pause between requests is time without traffic."""
 SHADOW = "-shadow"
-"""What the routers append to the name of an arm for the copies it gets."""
+"""What the ledger calls the copies that an arm got: they are counted apart from its requests."""
 
 
 @dataclass(frozen=True)
@@ -163,9 +163,11 @@ def _readings(course: Course, record: RolloutStatus, seen: Observed) -> Iterable
         yield from (_of_pod(report, arm_name(record.revision), limit) for report in reports)
         return
     candidate = arm_name(record.revision)
-    wanted = (arm_name(record.previous), candidate, candidate + SHADOW)
+    wanted = (arm_name(record.previous), candidate)
     for report in seen.router_reports.values():
         arms = {arm: _tally(counts, limit) for arm, counts in report.arms.items() if arm in wanted}
+        if candidate in report.shadows:
+            arms[candidate + SHADOW] = _tally(report.shadows[candidate], limit)
         yield Reading(f"router/{report.pod}", report.epoch, arms, baseline=True)
 
 

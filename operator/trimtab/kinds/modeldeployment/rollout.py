@@ -91,14 +91,15 @@ def rollout(mdep: ModelDeployment, bundle: Bundle | None, seen: Observed, now: d
     if not way.routed and draining:
         router = mdep.status.router  # the routers that are left behind may still be asked, too
     wanted = _wanted(mdep, seen, record, target, (chosen, told))
-    within_reach = {arm.revision for arm in router.arms} if router else set()
+    # Children are deleted before status is written: routers know until then what the last status told them.
+    within_reach = {arm.revision for known in (router, mdep.status.router) if known for arm in known.arms}
     resting = (set(seen.deployments) if draining else set(seen.deployments) & within_reach) - set(wanted)
-    over = tuple(r for r in (stands.closed, record) if r and not r.under_way and r != mdep.status.rollout)
+    closed = (stands.closed, record if record is not stands.closed else None)
     return Rollout(
         course=way,
         target=target,
         record=record,
-        over=tuple(dict.fromkeys(over)),
+        over=tuple(r for r in closed if r is not None and not r.under_way and r != mdep.status.rollout),
         waiting=stands.waiting,
         serving=chosen,
         told=told,

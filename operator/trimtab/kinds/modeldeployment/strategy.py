@@ -90,8 +90,8 @@ class RolloutSpec(ApiModel):
     }
 
     strategy: Literal["RollingUpdate", "BlueGreen", "Canary"] = "RollingUpdate"
-    """RollingUpdate: all traffic moves when the new revision is ready. BlueGreen: when it answers the model's own example,
-    too; it moves back if `gates` are broken. Canary: traffic moves step by step through routers, while `gates` hold."""
+    """RollingUpdate: all traffic moves when the new revision is ready. BlueGreen: when it answers the model's own
+    example, too; it moves back if `gates` are broken. Canary: step by step, through routers, while `gates` hold."""
     steps: Annotated[list[Step], Field(max_length=20)] = []
     """For Canary: the shares, smallest first. Empty means 5, 25 and 50 percent. After the last one it gets all."""
     gates: Gates | None = None
