@@ -18,7 +18,7 @@ from trimtab.evidence.replay import replay, shown
 from trimtab.evidence.tally import Segment, Tally
 
 ARMS = ("a", "b", "c")
-METRICS = ("Outcome", "OutcomeMean", "Errors", "Latency")
+METRICS = ("Outcome", "OutcomeMean", "Errors", "Latency", "Prometheus")
 counts = st.one_of(st.just(0), st.integers(0, 30), st.integers(0, 10**9))
 strata = st.lists(st.builds(Stratum, counts, counts, st.floats(0.001, 0.999)), min_size=1, max_size=4)
 effects = st.floats(0.01, 3.0)

@@ -12,7 +12,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 from trimtab.evidence import means
-from trimtab.evidence.compare import MEANS, mean_difference, rate_strata
+from trimtab.evidence.compare import mean_difference, rate_strata
 from trimtab.evidence.design import Design
 from trimtab.evidence.eprocess import log_ratio, standard_error
 from trimtab.evidence.tally import Segment, merged
@@ -47,7 +47,7 @@ def _beliefs(design: Design, segments: Sequence[Segment]) -> dict[str, tuple[flo
 
 def _seen(design: Design, groups: Sequence[Segment], arm: str) -> tuple[float, float]:
     """The log ratio (for means the relative difference) and its error; an error of 0 means nothing is known."""
-    if design.objective.metric in MEANS:
+    if design.objective.metric == "OutcomeMean":
         found = means.combined([d for g in groups if (d := mean_difference(g, arm, design.control))])
         if found is None or not found.control:
             return 0.0, 0.0

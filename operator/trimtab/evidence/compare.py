@@ -1,7 +1,7 @@
 """One arm against control in one metric: counts become strata, strata become evidence.
 
-Outcome counts events a user, and users arrive by the planned weights; so do its events when nothing differs. Errors and
-Latency count requests, of which one user may send half: their share is the one that was seen, request by request.
+Outcome counts events a user, and users arrive by the planned weights; so do its events when nothing differs. Errors,
+Latency and Prometheus count requests, of which one user may send half: their share is the one that was seen.
 Counts by user bucket are used where they are there.
 """
 
@@ -21,7 +21,6 @@ from trimtab.evidence.tally import Segment, Tally
 
 NEGLIGIBLE = 1e-6
 """A mean so small beside its deviation is taken for 0, of which nothing is a multiple."""
-MEANS = ("OutcomeMean", "Prometheus")
 prior_around = lru_cache(maxsize=64)(around)
 
 
@@ -47,7 +46,7 @@ UNKNOWN = ArmEvidence(None, None, None, 1.0)
 def objective(design: Design, groups: Sequence[Segment], arm: str) -> Finding:
     """The arm's objective against control, over groups of equal weights."""
     paired = [g for g in groups if 0 < g.share(arm, design.control) < 1]
-    if design.objective.metric in MEANS:
+    if design.objective.metric == "OutcomeMean":
         return _mean(design, paired, arm)
     return _rate(design, paired, arm)
 
@@ -60,7 +59,7 @@ def rate_strata(metric: Metric, groups: Sequence[Segment], arm: str, control: st
             (_square_spread(g.tally(name)) for g in groups for name in (arm, control)), default=1.0
         )
         return _thinned(planned, spread)
-    field = "errors" if metric == "Errors" else "latency_above"
+    field = COUNTED[metric]
     pairs = [(g.tally(arm), g.tally(control), g.share(arm, control)) for g in groups]
     seen = [Stratum(getattr(own, field), getattr(other, field), _share(own, other, plan)) for own, other, plan in pairs]
     tallies = [tally for own, other, _ in pairs for tally in (own, other)]
@@ -123,7 +122,8 @@ def _rate(design: Design, groups: Sequence[Segment], arm: str) -> Finding:
     )
 
 
-EVENTS = {"Outcome": "outcome", "Errors": "error", "Latency": "slow request"}
+EVENTS = {"Outcome": "outcome", "Errors": "error", "Latency": "slow request", "Prometheus": "event"}
+COUNTED = {"Outcome": "outcomes", "Errors": "errors", "Latency": "latency_above", "Prometheus": "outcomes"}
 
 
 def _pair_users(design: Design, groups: Sequence[Segment], arm: str) -> int | None:
@@ -144,7 +144,7 @@ def _pair_users(design: Design, groups: Sequence[Segment], arm: str) -> int | No
 def _events(metric: Metric, tally: Tally) -> float:
     if metric == "Outcome":
         return sum(b.total for b in tally.buckets) if tally.buckets else tally.outcomes
-    return tally.errors if metric == "Errors" else tally.latency_above
+    return float(getattr(tally, COUNTED[metric]))
 
 
 def _lift(value: float | None) -> float | None:
@@ -156,7 +156,8 @@ def _mean(design: Design, groups: Sequence[Segment], arm: str) -> Finding:
     missing = _gate(groups, arm, design.control)
     found = means.combined([d for g in groups if (d := mean_difference(g, arm, design.control))])
     if missing or found is None:
-        return Finding(UNKNOWN, missing=missing or "all outcomes so far are alike: a spread is needed to compare means")
+        alike = "all outcomes so far are alike: a spread is needed to compare means"
+        return Finding(UNKNOWN, missing=missing or alike, pair_users=_mean_users(design, groups, arm))
     aim, variance = design.objective, found.variance * found.units
     sign = 1 if aim.direction == "Increase" else -1
     base = abs(found.control) if abs(found.control) > NEGLIGIBLE * math.sqrt(variance) else 0.0
@@ -170,6 +171,24 @@ def _mean(design: Design, groups: Sequence[Segment], arm: str) -> Finding:
         return Finding(ArmEvidence(None, None, None, plain(score)), score, best < 0, best < 0)
     lift, low, high = ((found.value + step) / base for step in (0.0, -radius, radius))
     return Finding(ArmEvidence(lift, low, high, plain(score)), score, best < 0, best < edge, pair_users=pair)
+
+
+def _mean_users(design: Design, groups: Sequence[Segment], arm: str) -> int | None:
+    """The size by control alone, while there is nothing to compare yet."""
+    parts = [_units(g.tally(design.control)) for g in groups]
+    units, total, squares = (sum(column) for column in zip(*parts, strict=True)) if parts else (0.0, 0.0, 0.0)
+    if units < means.USERS or not total:
+        return None
+    share, edge = groups[-1].share(arm, design.control), design.objective.minimum_effect * total / units
+    variance = means.pooled_variance([(units, total, squares)]) / (share * (1 - share))
+    if variance <= 0 or abs(edge) < NEGLIGIBLE * math.sqrt(variance):
+        return None
+    return needed_for_mean(variance, edge, design.arm_alpha, design.objective.power)
+
+
+def _units(tally: Tally) -> tuple[float, float, float]:
+    units = sum(b.rows for b in tally.buckets) if tally.buckets else tally.users
+    return (units, *_values(tally))
 
 
 def mean_difference(group: Segment, arm: str, control: str) -> means.Difference | None:

@@ -35,7 +35,7 @@ class Tally:
     errors: float = 0
     """Requests that failed by the arm's fault, retried attempts included."""
     outcomes: float = 0
-    """Users with the event, for the metric Outcome."""
+    """Users with the event, for the metric Outcome; events that a query counted, for Prometheus."""
     outcome_sum: float = 0
     """The sum of outcomes over users, for the metric OutcomeMean."""
     outcome_squares: float = 0

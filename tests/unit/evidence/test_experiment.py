@@ -209,6 +209,26 @@ def test_a_control_without_a_mean_has_no_lift_but_may_lose(mean):
     assert found.arms["new"].lift is None
 
 
+def test_the_size_for_a_mean_is_told_by_control_alone():
+    design = replace(DESIGN, objective=Objective("OutcomeMean", minimum_effect=0.1))
+    control = Tally(users=1_000, outcomes=1_000, outcome_sum=10_000, outcome_squares=116_000)
+    found = judge(design, [Segment(0, EVEN, {"control": control})])
+    assert found.needed_users == 503
+    rows = Tally(requests=1, buckets=(Bucket(500, 500, 5_000, 58_000),) * 2)
+    assert judge(design, [Segment(0, EVEN, {"control": rows})]).needed_users == 503
+    flat = Tally(users=1_000, outcomes=1_000, outcome_squares=1_000)
+    assert judge(design, [Segment(0, EVEN, {"control": flat})]).needed_users is None
+
+
+def test_events_of_a_query_are_counted_by_request():
+    design = replace(DESIGN, objective=Objective("Prometheus", "Decrease", 0.1))
+    control, new = Tally(requests=12_000, outcomes=1_200), Tally(requests=8_000, outcomes=600)
+    found = judge(design, [segment(control, new, weights={"control": 60.0, "new": 40.0})])
+    assert (found.decision, found.winner) == ("Win", "new")
+    assert found.arms["new"].lift == pytest.approx(-0.25)
+    assert found.needed_users is not None
+
+
 def test_rare_outcomes_are_counted_before_means_are_compared():
     """One candidate user in a hundred: 3 outcomes of 600 users make no variance."""
     design = replace(DESIGN, objective=Objective("OutcomeMean", minimum_effect=0.1))
