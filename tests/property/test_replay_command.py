@@ -73,7 +73,7 @@ def damaged(damages: list[tuple[tuple[Any, ...], Any]]) -> Any:
         with contextlib.suppress(KeyError, IndexError, TypeError):
             for key in way:
                 inner = inner[key]
-            inner[last] = value
+            inner[last] = copy.copy(value)
     return document
 
 
