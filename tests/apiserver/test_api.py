@@ -140,7 +140,7 @@ def test_kubectl_get_shows_both_kinds_at_a_glance(plane: ControlPlane, namespace
         ("mlm.spec.source.uri", "models:/NAME@ALIAS"),
         ("mlm.status.revisions.parity", "How closely the converted model follows the original"),
         ("mdep.spec.autoscaling.minReplicas", "The least number of pods"),
-        ("mdep.spec.env", "Further environment variables of the model server"),
+        ("mdep.spec.env", "Further environment variables of the container that serves"),
     ],
 )
 def test_kubectl_explain_tells_what_the_source_tells(plane: ControlPlane, field: str, words: str) -> None:

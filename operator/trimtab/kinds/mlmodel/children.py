@@ -82,30 +82,13 @@ def _claim(uri: str) -> list[dict[str, Any]]:
 
 
 def _container(model: MLModel, uri: str, platform: Platform) -> dict[str, Any]:
-    spec = model.spec
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": platform.toolbox_image,
         "imagePullPolicy": platform.pull_policy,
         "command": ["python", "-m", "trimtab_toolbox"],
-        "env": environment(
-            TRIMTAB_SOURCE_URI=uri,
-            TRIMTAB_SOURCE_DIGEST=spec.source.digest,
-            TRIMTAB_FORMAT=spec.format,
-            TRIMTAB_OPTIMIZE=spec.optimize,
-            TRIMTAB_ALLOW_PICKLE=str(spec.allow_pickle).lower(),
-            TRIMTAB_STORE=platform.store_uri,
-            TRIMTAB_MAX_BYTES=str(MAX_BYTES),
-            TRIMTAB_TIMEOUT_SECONDS=str(TIMEOUT_SECONDS),
-            TRIMTAB_RESULT_PATH="/dev/termination-log",
-            TRIMTAB_PVC_DIR=VOLUME if _claim(uri) else "",
-            MLFLOW_TRACKING_URI=platform.tracking_uri,
-            HOME="/tmp",  # noqa: S108 - the only writable path of the pod
-        ),
-        "resources": {
-            "requests": {"cpu": "100m", "memory": "512Mi"},
-            "limits": {"memory": "4Gi"},
-        },
+        "env": _environment(model, uri, platform),
+        "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "4Gi"}},
         "securityContext": CONTAINER_SECURITY,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
@@ -113,5 +96,23 @@ def _container(model: MLModel, uri: str, platform: Platform) -> dict[str, Any]:
             *({"name": volume["name"], "mountPath": VOLUME, "readOnly": True} for volume in _claim(uri)),
         ],
     }
-    secrets = secret_environment(platform.job_secret_name, spec.source.credentials_secret_name)
+    secrets = secret_environment(platform.job_secret_name, model.spec.source.credentials_secret_name)
     return {**container, "envFrom": secrets} if secrets else container
+
+
+def _environment(model: MLModel, uri: str, platform: Platform) -> list[dict[str, str]]:
+    spec = model.spec
+    return environment(
+        TRIMTAB_SOURCE_URI=uri,
+        TRIMTAB_SOURCE_DIGEST=spec.source.digest,
+        TRIMTAB_FORMAT=spec.format,
+        TRIMTAB_OPTIMIZE=spec.optimize,
+        TRIMTAB_ALLOW_PICKLE=str(spec.allow_pickle).lower(),
+        TRIMTAB_STORE=platform.store_uri,
+        TRIMTAB_MAX_BYTES=str(MAX_BYTES),
+        TRIMTAB_TIMEOUT_SECONDS=str(TIMEOUT_SECONDS),
+        TRIMTAB_RESULT_PATH="/dev/termination-log",
+        TRIMTAB_PVC_DIR=VOLUME if _claim(uri) else "",
+        MLFLOW_TRACKING_URI=platform.tracking_uri,
+        HOME="/tmp",  # noqa: S108 - the only writable path of the pod
+    )
