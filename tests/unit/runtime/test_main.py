@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
+from aiohttp.test_utils import TestClient, TestServer
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import incluster_config, kube_config
 
@@ -27,6 +28,7 @@ from trimtab.runtime import handlers, logs
 from trimtab.runtime.cluster import ApiError
 from trimtab.runtime.controller import Controller
 from trimtab.runtime.leader import LEASE, NAME
+from trimtab.runtime.xds import ROUTES
 from trimtab.settings import Settings
 
 LIMIT = 10.0
@@ -49,6 +51,7 @@ class Process:
             lease_renew_seconds=2,
             lease_retry_seconds=0.1,
             port=free_port(),
+            xds_port=free_port(),
             pod_name="me",
             **more,
         )
@@ -343,6 +346,19 @@ class TestHealth:
         assert registry.get_sample_value("trimtab_store_objects", {"kind": "MLModel"}) == 1
         assert registry.get_sample_value("leader_election_master_status", {"name": NAME}) == 0
         assert registry.get_sample_value("workqueue_longest_running_processor_seconds", {"name": "MLModel"}) == 0
+
+    async def test_routers_that_wait_are_told_what_the_watches_bring(
+        self, operator: main.Operator, server: MemoryApiServer
+    ) -> None:
+        await operator.picture.check()
+        arm = {"name": "old", "host": "old.svc", "port": 8080}
+        told = {"router": {"salt": "s1", "control": "old", "arms": [arm]}}
+        question = {"node": {"cluster": f"modeldeployments/{NAMESPACE}/risk"}}
+        async with TestClient(TestServer(operator.xds.application())) as router:
+            asked = asyncio.create_task(router.post(ROUTES, json=question))
+            changed = server.do(lambda cluster: cluster.edit(MDEP, lambda obj: obj.update(status=told)))
+            operator.picture.absorb(changed, gone=False)
+            assert (await asked).status == 200
 
     async def test_objects_go_to_the_queue_of_their_kind(self, operator: main.Operator) -> None:
         await operator.picture.check()
