@@ -5,15 +5,14 @@ import json
 import os
 import random
 import signal
-import time
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import psutil
 import pytest
 
 from tests.contract.served import INFER, NAME, Recount, environment, make_bundle, request
+from tests.contract.sleeper import until
 from tests.contract.test_server_process import Process, serving
 from tests.property.test_user_sketch import sketch_of
 from trimtab_serving.counting.sketch import describe_users
@@ -69,13 +68,6 @@ class Traffic:
 
 def workers_of(server: Process) -> list[psutil.Process]:
     return psutil.Process(server.process.pid).children()
-
-
-def until(condition: Any, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.05)
 
 
 async def test_counts_are_exact_over_workers_kills_and_restarts(bundle: tuple[Path, str], tmp_path: Path) -> None:

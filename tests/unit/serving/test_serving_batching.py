@@ -66,6 +66,17 @@ def ask(
     return asyncio.create_task(queue.predict({"x": array}, names, len(values)))
 
 
+async def one_that_queued(queue: Batcher, model: Doubler) -> asyncio.Task[list[Array]]:
+    """The second of two requests, after the first was answered and the model is free."""
+    running = ask(queue, 1)
+    await settle()
+    queued = ask(queue, 2)
+    await settle()
+    model.open()
+    await running
+    return queued
+
+
 @virtual_time
 async def test_what_waits_goes_together_and_gets_its_own_rows(doubler: Doubler) -> None:
     queue = batcher(doubler)
@@ -144,13 +155,7 @@ async def test_a_free_model_waits_for_nobody(doubler: Doubler) -> None:
 @virtual_time
 async def test_a_wait_lets_a_batch_fill(doubler: Doubler) -> None:
     queue = batcher(doubler, max_rows=2, max_wait=60)
-    running = ask(queue, 1)
-    await settle()
-    start = clock()
-    queued = ask(queue, 2)
-    await settle()
-    doubler.open()
-    await running
+    start, queued = clock(), await one_that_queued(queue, doubler)
     await asyncio.sleep(30)
     assert not queued.done()
     assert (await ask(queue, 3))[0].item() == 6
@@ -162,13 +167,7 @@ async def test_a_wait_lets_a_batch_fill(doubler: Doubler) -> None:
 @virtual_time
 async def test_a_wait_for_others_ends(doubler: Doubler) -> None:
     queue = batcher(doubler, max_rows=2, max_wait=60)
-    running = ask(queue, 1)
-    await settle()
-    start = clock()
-    queued = ask(queue, 2)
-    await settle()
-    doubler.open()
-    await running
+    start, queued = clock(), await one_that_queued(queue, doubler)
     assert (await queued)[0].item() == 4
     assert clock() == pytest.approx(start + 60)
     assert doubler.sizes == [1, 1]
