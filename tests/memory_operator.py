@@ -16,6 +16,7 @@ from trimtab.core.objects import Object, Ref
 from trimtab.core.platform import Platform
 from trimtab.evidence.sources import ModelReport, RouterReport, SmokeReport
 from trimtab.kinds import KINDS, Ports
+from trimtab.kinds.abtest.observe import EventsError
 from trimtab.kinds.mlmodel.observe import RegistryError
 from trimtab.runtime.cluster import ApiError, NotLeader
 from trimtab.runtime.metrics import Metrics
@@ -81,6 +82,18 @@ def _of(reports: Mapping[str, T], pods: Sequence[Object]) -> Mapping[str, T]:
     return {uid: report for uid, report in reports.items() if uid in uids}
 
 
+class MemoryEvents:
+    """Numbers by query; a query that is not known fails."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, float] = {}
+
+    async def count(self, query: str, max_age_seconds: float) -> float:
+        if query not in self.numbers:
+            raise EventsError("the query gives 0 series, and must give one: sum() them")
+        return self.numbers[query]
+
+
 class Clock:
     """Wall-clock time that moves when told."""
 
@@ -114,7 +127,7 @@ class MemoryOperator:
             store=self.store,
             cluster=cluster,
             platform=platform,
-            ports=Ports(registry=registry or MemoryRegistry(), counts=counts or MemorySources()),
+            ports=Ports(registry or MemoryRegistry(), counts or MemorySources(), MemoryEvents()),
             metrics=self.metrics,
             enqueue=self.enqueue,
             now=lambda: self.clock.now,

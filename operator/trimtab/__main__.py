@@ -24,6 +24,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from trimtab import __version__, settings
 from trimtab.adapters.counts import Counts
+from trimtab.adapters.prometheus import Prometheus
 from trimtab.adapters.registry import MlflowRegistry, credentials
 from trimtab.core.objects import POD, Ref, Resource
 from trimtab.kinds import KINDS, Ports
@@ -65,7 +66,7 @@ class Operator:
             store=self.store,
             cluster=Cluster(client, self.metrics, may_write=self.elector.held),
             platform=chosen.platform(),
-            ports=Ports(registry=registry, counts=counts),
+            ports=Ports(registry, counts, Prometheus(chosen.prometheus_uri, session, clock)),
             metrics=self.metrics,
             enqueue=self.enqueue,
             now=lambda: datetime.now(UTC),

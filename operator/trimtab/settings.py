@@ -35,6 +35,8 @@ class Settings(BaseModel):
     """Where bundles are kept."""
     mlflow_tracking_uri: Annotated[str, Field(pattern=r"^(https?://.*)?$")] = ""
     """The registry behind models:/ references; empty means there is none."""
+    prometheus_uri: Annotated[str, Field(pattern=r"^(https?://.*)?$")] = ""
+    """Where the queries of experiments are asked; empty means that there is no Prometheus."""
     job_secret_name: str = ""
     """A Secret in each user's namespace that gives Jobs and fetch containers their credentials."""
     watch_namespaces: tuple[Namespace, ...] = ()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -35,6 +36,7 @@ quantities = st.one_of(
 )
 
 
+@cache
 def objects(kind: str) -> SearchStrategy[Object]:
     """Objects as a watch would deliver them before anything has been done: metadata and spec."""
     return st.fixed_dictionaries(
@@ -55,13 +57,16 @@ def objects(kind: str) -> SearchStrategy[Object]:
     )
 
 
+@cache
 def specs(kind: str) -> SearchStrategy[Object]:
     """Valid specs with the defaults filled in, as the API server stores them."""
-    drawn = from_schema(crdcheck.schema_of(kind)["properties"]["spec"])
+    schema = crdcheck.schema_of(kind)["properties"]["spec"]
+    drawn = _experiment(schema) if kind == "ABTest" else from_schema(schema)
     whole = drawn.map(lambda spec: crdcheck.defaulted({"kind": kind, "spec": spec})["spec"])
     return whole.map(_servable).map(_measurable) if kind == "ModelDeployment" else whole
 
 
+@cache
 def statuses(kind: str) -> SearchStrategy[Object]:
     """Statuses that fit the schema; nothing says that they make sense."""
     return from_schema(crdcheck.schema_of(kind)["properties"]["status"])
@@ -207,6 +212,51 @@ def _measurable(spec: Object) -> Object:
     limits = {key: value for key, value in held["limits"].items() if key not in requests}
     return {**spec, "resources": {"requests": {**held["requests"], **requests}, "limits": limits}}
 
+
+def _experiment(node: crdcheck.Schema) -> SearchStrategy[Object]:
+    """Arms whose weights sum to 100, one of them the control; times and batches in order."""
+    fields = node["properties"]
+    free = ("assignment", "decision", "onInconclusive", "suspend")
+    return st.fixed_dictionaries(
+        {
+            "arms": st.lists(names, min_size=2, max_size=8, unique=True).flatmap(_arms),
+            "objective": st.sampled_from(OBJECTIVES),
+            "control": st.integers(0, 7),
+        },
+        optional={name: from_schema(fields[name], f".{name}") for name in free}
+        | {
+            "guardrails": st.sampled_from([[], [{"metric": "Errors", "maxIncreasePercent": "0"}]]),
+            "minSeconds": st.integers(0, 3_600),
+            "maxSeconds": st.integers(3_600, 31_536_000),
+            "bandit": st.builds(dict, floorPercent=st.integers(1, 12), batchSeconds=st.just(2_419_200)),
+        },
+    ).map(_controlled)
+
+
+def _arms(found: list[str]) -> SearchStrategy[list[Object]]:
+    cuts = st.lists(st.integers(1, 99), min_size=len(found) - 1, max_size=len(found) - 1, unique=True).map(sorted)
+    return cuts.map(
+        lambda at: [
+            {"name": f"arm-{index}", "deployment": name, "weight": high - low}
+            for index, (name, low, high) in enumerate(zip(found, [0, *at], [*at, 100], strict=True))
+        ]
+    )
+
+
+def _controlled(drawn: Object) -> Object:
+    """`minSeconds` alone is kept below a default `maxSeconds`, and the other way round."""
+    arms = drawn["arms"]
+    times = {"minSeconds": 0, **drawn} if "maxSeconds" in drawn else drawn
+    return {**times, "control": arms[drawn["control"] % len(arms)]["name"]}
+
+
+OBJECTIVES: tuple[Object, ...] = (
+    {"metric": "Outcome"},
+    {"metric": "OutcomeMean", "direction": "Decrease", "minimumEffectPercent": "99.99", "alpha": "0.5"},
+    {"metric": "Errors", "power": "0.9999", "alpha": "0.001"},
+    {"metric": "Latency", "aboveMilliseconds": 1, "minimumEffectPercent": "0.01"},
+    {"metric": "Prometheus", "direction": "Increase", "query": 'sum(sold_total{arm="$arm"})'},
+)
 
 TIED: Mapping[str, Build] = {
     ".source": _source,

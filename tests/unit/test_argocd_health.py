@@ -9,7 +9,7 @@ import pytest
 from tests import argocd
 from tests.argocd import Health, health
 
-KINDS = ("MLModel", "ModelDeployment")
+KINDS = ("MLModel", "ModelDeployment", "ABTest")
 
 
 def condition(kind: str, status: str, reason: str, message: str) -> dict[str, Any]:
@@ -27,6 +27,8 @@ READY = condition("Ready", "True", "Reconciled", "2 of 2 pods serve version 4")
 NOT_READY = condition("Ready", "False", "ImagePullFailed", "image trimtab-server:9 cannot be pulled")
 UNKNOWN = condition("Ready", "Unknown", "Progressing", "importing models:/tumour/4")
 PAUSED = condition("Ready", "True", "Paused", "paused by annotation")
+SUSPENDED = condition("Ready", "True", "Suspended", "nothing is decided while spec.suspend is true")
+AWAITING = condition("Ready", "True", "AwaitingDecision", "b is better than a; to decide: kubectl annotate")
 PAUSED_BROKEN = condition("Ready", "False", "Paused", "paused by annotation")
 RECONCILING = condition("Reconciling", "True", "RolloutInProgress", "1 of 2 pods ready")
 RECONCILED = condition("Reconciling", "False", "Reconciled", "done")
@@ -52,6 +54,8 @@ def obj(kind: str, conditions: list[dict[str, Any]], observed: int = 3, generati
         ([READY], Health("Healthy", READY["message"])),
         ([AVAILABLE, RECONCILED, NOT_STALLED, READY], Health("Healthy", READY["message"])),
         ([NOT_READY], Health("Degraded", NOT_READY["message"])),
+        ([SUSPENDED, AVAILABLE], Health("Suspended", SUSPENDED["message"])),
+        ([AWAITING], Health("Suspended", AWAITING["message"])),
         ([NOT_READY, RECONCILED], Health("Degraded", NOT_READY["message"])),
         ([NOT_READY, RECONCILING], Health("Progressing", RECONCILING["message"])),
         ([UNKNOWN, RECONCILING], Health("Progressing", RECONCILING["message"])),

@@ -13,6 +13,7 @@ import yaml
 
 from tests import argocd
 from trimtab.core import metadata
+from trimtab.kinds.abtest.api import ABTest
 from trimtab.kinds.mlmodel.api import MLModel
 from trimtab.kinds.modeldeployment.api import ModelDeployment
 
@@ -21,9 +22,10 @@ EXAMPLES = ROOT / "examples"
 CRDS = {
     crd["spec"]["names"]["kind"]: crd for crd in map(yaml.safe_load, (p.read_text() for p in ROOT.glob("crds/*.yaml")))
 }
-PARSE: dict[str, Callable[[Any], MLModel | ModelDeployment]] = {
+PARSE: dict[str, Callable[[Any], MLModel | ModelDeployment | ABTest]] = {
     "MLModel": MLModel.parse,
     "ModelDeployment": ModelDeployment.parse,
+    "ABTest": ABTest.parse,
 }
 DOCUMENTS = {
     f"{path.relative_to(EXAMPLES)}:{document['kind']}": document
@@ -64,7 +66,7 @@ def example(folder: str, kind: str) -> dict[str, Any]:
 
 def test_all_examples_were_found() -> None:
     assert {name.partition("/")[0] for name in DOCUMENTS} == {
-        *("quickstart", "https-model", "rollback", "autoscaling", "container"),
+        *("quickstart", "https-model", "rollback", "autoscaling", "ab-test", "container"),
         *("credit-risk", "fraud", "forecast", "dna"),
     }
 
@@ -112,6 +114,20 @@ def test_a_variant_changes_the_quickstart_in_place(folder: str) -> None:
     assert variant["spec"]["model"]["name"] == first["spec"]["model"]["name"]
 
 
+def test_the_arms_of_the_experiment_stand_beside_it_and_count_the_same_users() -> None:
+    test = example("ab-test", "ABTest")["spec"]
+    beside = {
+        document["metadata"]["name"]: document["spec"]["feedback"]
+        for name, document in DOCUMENTS.items()
+        if name.startswith("ab-test/") and document["kind"] == "ModelDeployment"
+    }
+    assert [arm["deployment"] for arm in test["arms"]] == ["tumour-control", "tumour-challenger"]
+    assert all(arm["deployment"] in beside for arm in test["arms"])
+    (feedback,) = {tuple(sorted(given.items())) for given in beside.values()}
+    assert dict(feedback)["userHeader"] == test["assignment"]["header"]
+    assert dict(feedback)["keySecretName"]
+
+
 def test_each_variant_shows_what_it_is_for() -> None:
     assert example("rollback", "ModelDeployment")["spec"]["model"]["revision"].startswith("sha256:")
     scaled = example("autoscaling", "ModelDeployment")["spec"]
@@ -127,7 +143,7 @@ def test_the_argo_cd_application_points_at_an_example_whose_health_is_known() ->
     spec = application["spec"]
     folder = ROOT / spec["source"]["path"]
     kinds = {yaml.safe_load(path.read_text())["kind"] for path in folder.glob("*.yaml")}
-    assert kinds == {name.partition("/")[2] for name in argocd.scripts()}
+    assert kinds <= {name.partition("/")[2] for name in argocd.scripts()}
     assert {"ServerSideApply=true", "CreateNamespace=true"} <= set(spec["syncPolicy"]["syncOptions"])
     # The operator never writes a spec, so nothing has to be left out of comparisons.
     assert "ignoreDifferences" not in spec

@@ -55,6 +55,8 @@ affinity:
   value: {{ include "trimtab.storeUri" . | quote }}
 - name: TRIMTAB_MLFLOW_TRACKING_URI
   value: {{ include "trimtab.trackingUri" . | quote }}
+- name: TRIMTAB_PROMETHEUS_URI
+  value: {{ .Values.prometheusUri | quote }}
 - name: TRIMTAB_JOB_SECRET_NAME
   value: {{ .Values.jobSecretName | quote }}
 - name: TRIMTAB_MAX_CONCURRENT_RECONCILES

@@ -27,6 +27,9 @@ from trimtab.core.platform import Platform
 from trimtab.core.schema import Definition
 from trimtab.core.view import View
 from trimtab.evidence.sources import Sources
+from trimtab.kinds.abtest import api as abtest_api
+from trimtab.kinds.abtest import observe as abtest_observe
+from trimtab.kinds.abtest import plan as abtest_plan
 from trimtab.kinds.mlmodel import api as mlmodel_api
 from trimtab.kinds.mlmodel import observe as mlmodel_observe
 from trimtab.kinds.mlmodel import plan as mlmodel_plan
@@ -41,6 +44,7 @@ class Ports:
 
     registry: mlmodel_observe.Registry
     counts: Sources
+    events: abtest_observe.Events
 
 
 @dataclass(frozen=True)
@@ -87,5 +91,15 @@ MODELDEPLOYMENT = Kind(
     mergeable=(SERVICE,),
     references=lambda obj: (modeldeployment_observe.model_ref(obj),),
 )
+ABTEST = Kind(
+    definition=abtest_api.DEFINITION,
+    parse=abtest_api.ABTest.parse,
+    observe=lambda obj, view, platform, ports: abtest_observe.observe(obj, view, platform, ports.counts, ports.events),
+    plan=abtest_plan.plan,
+    children=(DEPLOYMENT, SERVICE, DISRUPTION_BUDGET, NETWORK_POLICY),
+    renewable=(SERVICE, DISRUPTION_BUDGET, NETWORK_POLICY),
+    mergeable=(SERVICE,),
+    references=abtest_observe.deployment_refs,
+)
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (MLMODEL, MODELDEPLOYMENT)}
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (MLMODEL, MODELDEPLOYMENT, ABTEST)}

@@ -33,6 +33,7 @@ def test_settings_with_the_embedded_mlflow() -> None:
         "TRIMTAB_IMAGE_PULL_POLICY": "IfNotPresent",
         "TRIMTAB_STORE_URI": f"{PROXY}/api/2.0/mlflow-artifacts/artifacts/trimtab",
         "TRIMTAB_MLFLOW_TRACKING_URI": PROXY,
+        "TRIMTAB_PROMETHEUS_URI": "",
         "TRIMTAB_JOB_SECRET_NAME": "",
         "TRIMTAB_MAX_CONCURRENT_RECONCILES": "10",
         "TRIMTAB_RESYNC_SECONDS": "600",

@@ -15,10 +15,13 @@ WRITE = ["list", "watch", "create", "patch", "delete"]
 OPERATOR_MAY: dict[tuple[str, str], list[str]] = {
     ("trimtab.dev", "mlmodels"): ["list", "watch"],
     ("trimtab.dev", "modeldeployments"): ["list", "watch"],
+    ("trimtab.dev", "abtests"): ["list", "watch"],
     ("trimtab.dev", "mlmodels/status"): ["patch"],
     ("trimtab.dev", "modeldeployments/status"): ["patch"],
+    ("trimtab.dev", "abtests/status"): ["patch"],
     ("trimtab.dev", "mlmodels/finalizers"): ["update"],
     ("trimtab.dev", "modeldeployments/finalizers"): ["update"],
+    ("trimtab.dev", "abtests/finalizers"): ["update"],
     ("apps", "deployments"): WRITE,
     ("", "services"): WRITE,
     ("autoscaling", "horizontalpodautoscalers"): WRITE,

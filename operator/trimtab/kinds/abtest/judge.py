@@ -17,14 +17,6 @@ ENOUGH_REQUESTS = 200
 """Requests of an arm after which it is worth saying that nobody reports outcomes."""
 DAY = 86_400
 BY_OUTCOMES = ("Outcome", "OutcomeMean")
-CONCLUDED = {
-    "Win": "WinnerFound",
-    "Promoted": "PromotedByHand",
-    "Aborted": "Aborted",
-    "StopHarm": "HarmFound",
-    "StopFutile": "NoDifference",
-    "Inconclusive": "Inconclusive",
-}
 
 
 @dataclass(frozen=True)
@@ -146,7 +138,7 @@ def _concluded(test: ABTest, at: Standing) -> Condition:
         return Condition("Concluded", "False", "Waiting", "the experiment has not begun")
     if verdict.final:
         won = f"{verdict.winner} has all users" if verdict.winner else f"{test.spec.control} has all users"
-        return Condition("Concluded", "True", CONCLUDED[verdict.decision], f"{won}: {verdict.reason}")
+        return Condition("Concluded", "True", _reason(verdict), f"{won}: {verdict.reason}")
     stopped = f"; stopped: {', '.join(at.run.stopped)}" if at.run and at.run.stopped else ""
     if test.spec.suspend:
         message = f"nothing is decided while spec.suspend is true; last: {verdict.reason}{stopped}"
@@ -158,6 +150,23 @@ def _concluded(test: ABTest, at: Standing) -> Condition:
         return Condition("Concluded", "False", "AwaitingDecision", message)
     reason = "Waiting" if verdict.decision == "Waiting" else "Running"
     return Condition("Concluded", "False", reason, verdict.reason + stopped)
+
+
+def _reason(verdict: VerdictStatus) -> str:
+    """The word for a verdict that is final."""
+    match verdict.decision:
+        case "Win":
+            return "WinnerFound"
+        case "Promoted":
+            return "PromotedByHand"
+        case "Aborted":
+            return "Aborted"
+        case "StopHarm":
+            return "HarmFound"
+        case "StopFutile":
+            return "NoDifference"
+        case _:
+            return "Inconclusive"
 
 
 def _by_hand(test: ABTest, winner: str = "") -> str:
