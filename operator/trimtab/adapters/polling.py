@@ -65,10 +65,14 @@ class _Pod(Generic[Report]):
         self.complaint = ""
         self.task: asyncio.Task[None] | None = None
 
-    def due(self, now: float, max_age: float) -> bool:
-        """Whether to ask again; pods that failed are given time, twice as much after each failure."""
-        patience = min(0.5 * 2.0 ** min(self.failures, 10), LONGEST_SILENCE) if self.failures else max_age
-        return self.task is None and now - self.asked >= patience
+    def fresh(self, max_age: float) -> Report | None:
+        """The answer if it is young enough, even while somebody who wants a younger one waits for that."""
+        return self.answer if self.wanted - self.asked < max_age else None
+
+    def resting(self) -> bool:
+        """Whether the pod failed and is given time, twice as much after each failure."""
+        patience = min(0.5 * 2.0 ** min(self.failures, 10), LONGEST_SILENCE)
+        return self.failures > 0 and self.wanted - self.asked < patience
 
 
 class Poller(Generic[Report]):
@@ -93,20 +97,26 @@ class Poller(Generic[Report]):
     async def ask(self, pods: Iterable[Object], max_age_seconds: float) -> Mapping[str, Report]:
         """The answers by pod uid, none older than asked for; pods that gave none are absent."""
         self._sweep()
-        asked = {pod["metadata"]["uid"]: self._begin(pod, max_age_seconds) for pod in pods if address(pod)}
-        tasks = {known.task for known in asked.values() if known.task is not None}
+        asked = {pod["metadata"]["uid"]: (pod, self._known(pod)) for pod in pods if address(pod)}
+        answers = {uid: known.fresh(max_age_seconds) for uid, (_, known) in asked.items()}
+        others = {uid: self._begin(*asked[uid]) for uid, answer in answers.items() if answer is None}
+        tasks = {known.task for known in others.values() if known.task is not None}
         if tasks:
             await asyncio.wait(tasks, timeout=PASS_SECONDS)
-        return {uid: known.answer for uid, known in asked.items() if known.task is None and known.answer is not None}
+        answers |= {uid: known.answer for uid, known in others.items() if known.task is None}
+        return {uid: answer for uid, answer in answers.items() if answer is not None}
 
     def known(self) -> int:
         """How many pods are remembered."""
         return len(self._pods)
 
-    def _begin(self, pod: Object, max_age: float) -> _Pod[Report]:
+    def _known(self, pod: Object) -> _Pod[Report]:
         known = self._pods.setdefault(pod["metadata"]["uid"], _Pod())
         known.wanted = self._clock()
-        if known.due(known.wanted, max_age):
+        return known
+
+    def _begin(self, pod: Object, known: _Pod[Report]) -> _Pod[Report]:
+        if known.task is None and not known.resting():
             known.task = asyncio.create_task(self._put(pod, known), name=f"{self._question.name} of a pod")
         return known
 
@@ -118,7 +128,7 @@ class Poller(Generic[Report]):
             known.failures, known.complaint = 0, ""
         except Distrusted as error:
             self._complain(pod, known, error.kind, str(error))
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
             self._complain(pod, known, "unreachable", str(error) or type(error).__name__)
         except Exception as error:
             log.exception("an answer could not be read")
