@@ -88,13 +88,9 @@ class Application:
             raise RequestError(f"{path} takes {route.method}, not {method}", 405, ((b"allow", allow),))
         if not route.public:
             self._door.admit(request.headers.get(b"authorization"))
-        if not route.counted:
-            return await route.handle(request)
-        self._lifecycle.admit()
-        try:
-            return await route.handle(request)
-        finally:
-            self._lifecycle.release()
+        if route.counted:
+            self._lifecycle.check_room()
+        return await route.handle(request)
 
     def _unknown(self, path: str) -> str:
         parts = path.split("/")

@@ -96,11 +96,18 @@ class Lifecycle:
         fine = (_PHASES.index(Phase.READY), _PHASES.index(Phase.STARTING))
         return all(runs.get(worker) == self.part.run and phases[worker] in fine for worker in range(self.part.workers))
 
-    def admit(self) -> None:
-        """Take another request, which must `release` in the end; RequestError 503 when as many wait as may."""
+    def check_room(self) -> None:
+        """RequestError 503 when as many requests wait as may."""
         if self.admitted >= self.settings.max_queue:
             message = f"{self.settings.max_queue} requests are waiting already; try again in a second"
             raise RequestError(message, 503, ((b"retry-after", b"1"),))
+
+    def admit(self) -> None:
+        """Take a request that is whole, and must `release` in the end; RequestError 503 when there is no room.
+
+        Whoever is still sending takes no place: a few hundred slow clients would fill the queue by doing nothing.
+        """
+        self.check_room()
         self.admitted += 1
 
     def release(self) -> None:

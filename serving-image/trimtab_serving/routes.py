@@ -96,16 +96,26 @@ class Endpoints:
     async def _infer(self, request: Request) -> Response:
         model = self._loaded()
         body = await read_body(request, self._limit)
-        call = model.v2.decode(body, json_length(request.headers))
-        encoded = model.v2.encode(call, await model.predict(call))
+        self._lifecycle.admit()
+        try:
+            call = model.v2.decode(body, json_length(request.headers))
+            encoded = model.v2.encode(call, await model.predict(call))
+        finally:
+            self._lifecycle.release()
         if len(encoded.body) < compression.LEAST_BYTES and encoded.json_length is None:
             return Response(200, encoded.body, self._event(request, _JSON_ALONE))
         return await self._answer(request, encoded)
 
     async def _predict(self, request: Request) -> Response:
         model = self._loaded()
-        call = model.v1.decode(await read_body(request, self._limit))
-        return await self._answer(request, model.v1.encode(call, await model.predict(call)))
+        body = await read_body(request, self._limit)
+        self._lifecycle.admit()
+        try:
+            call = model.v1.decode(body)
+            encoded = model.v1.encode(call, await model.predict(call))
+        finally:
+            self._lifecycle.release()
+        return await self._answer(request, encoded)
 
     async def _answer(self, request: Request, encoded: Encoded) -> Response:
         body, length = encoded

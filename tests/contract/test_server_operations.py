@@ -154,7 +154,8 @@ def test_tokens_are_asked_for_and_exchanged_without_a_restart(bundle: tuple[Path
 
 
 def test_a_thousand_idle_connections_and_half_requests_hold_up_nobody(bundle: tuple[Path, str], tmp_path: Path) -> None:
-    given = environment(*bundle, tmp_path / "pod", TRIMTAB_WORKERS="1", TRIMTAB_MAX_CONNECTIONS="1010")
+    limits = {"TRIMTAB_MAX_CONNECTIONS": "1010", "TRIMTAB_MAX_QUEUE": "1"}
+    given = environment(*bundle, tmp_path / "pod", TRIMTAB_WORKERS="1", **limits)
     port = int(given["TRIMTAB_PORT"])
     head = f"POST {INFER} HTTP/1.1\r\nHost: x\r\n".encode()
     with serving(given) as server:
