@@ -63,7 +63,7 @@ def specs(kind: str) -> SearchStrategy[Object]:
     schema = crdcheck.schema_of(kind)["properties"]["spec"]
     drawn = _experiment(schema) if kind == "ABTest" else from_schema(schema)
     whole = drawn.map(lambda spec: crdcheck.defaulted({"kind": kind, "spec": spec})["spec"])
-    return whole.map(_servable).map(_measurable) if kind == "ModelDeployment" else whole
+    return whole.map(_servable).map(_measurable).map(_routable) if kind == "ModelDeployment" else whole
 
 
 @cache
@@ -75,7 +75,7 @@ def statuses(kind: str) -> SearchStrategy[Object]:
 def from_schema(node: crdcheck.Schema, path: str = "") -> SearchStrategy[Any]:
     """Values of a structural schema; where a rule ties fields together, the strategy of that place."""
     for place, build in TIED.items():
-        if path.endswith(place):
+        if path.endswith(place) and node.get("type") == "object":
             return build(node)
     if node.get("x-kubernetes-int-or-string"):
         return quantities
@@ -196,6 +196,31 @@ def _resources(node: crdcheck.Schema) -> SearchStrategy[Object]:
     return pairs.map(ordered)
 
 
+def _rollout(node: crdcheck.Schema) -> SearchStrategy[Object]:
+    """Each strategy with the fields it has; the status of a rollout is anything."""
+
+    def consistent(drawn: Object) -> Object:
+        strategy = drawn.get("strategy", "RollingUpdate")
+        without = {"gates", "bakeSeconds"} if strategy == "RollingUpdate" else set()
+        without |= {"steps", "shadowPercent", "maxSeconds"} if strategy != "Canary" else set()
+        kept = {key: value for key, value in drawn.items() if key not in without}
+        steps = {step["weight"]: step for step in kept.get("steps", ())}
+        return {**kept, "steps": [steps[weight] for weight in sorted(steps)]} if steps else kept
+
+    drawn = _struct(node, "rollout")
+    return drawn.map(consistent) if "shadowPercent" in node["properties"] else drawn
+
+
+def _routable(spec: Object) -> Object:
+    """Routers speak no gRPC, and a container's counts are not read."""
+    rollout, apart = spec.get("rollout", {}), {"container", "gates"}
+    if rollout.get("strategy") == "Canary":
+        spec = {**spec, "grpc": {"enabled": False}}
+    if rollout.get("strategy") == "BlueGreen" and apart <= {*spec, *rollout}:
+        spec = {**spec, "rollout": {key: value for key, value in rollout.items() if key != "gates"}}
+    return spec
+
+
 def _servable(spec: Object) -> Object:
     """There is a model or a container, and what only our own server honours stays away from the container."""
     if "container" in spec:
@@ -261,6 +286,7 @@ OBJECTIVES: tuple[Object, ...] = (
 TIED: Mapping[str, Build] = {
     ".source": _source,
     ".autoscaling": _autoscaling,
+    ".rollout": _rollout,
     ".tolerations[]": _toleration,
     ".matchExpressions[]": _requirement,
     ".matchFields[]": _requirement,
