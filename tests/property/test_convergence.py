@@ -98,7 +98,8 @@ def test_a_settled_object_is_ready_and_all_its_children_are_its_own(operator: Me
     obj = operator.cluster.objects[ref]
     assert crdcheck.violations(obj) == []
     assert obj["status"]["conditions"][0]["status"] == "True"
-    assert len({ref.name for ref in children(operator.cluster)}) == 2, "its own name, and that with the revision"
+    routers = obj["spec"]["rollout"]["strategy"] == "Canary"
+    assert len({ref.name for ref in children(operator.cluster)}) == 2 + routers, "its own name, that with the revision"
     for child in children(operator.cluster):
         owner = controller_of(operator.cluster.objects[child])
         assert owner is not None

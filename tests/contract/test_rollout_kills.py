@@ -1,0 +1,13 @@
+"""Every write of a rollout is the last one of an operator once. Slow, and so not among the fast laws."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.property.test_rollout_laws import ENDS, STRATEGIES, killed
+
+
+@pytest.mark.parametrize("fate", ENDS)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_kill_after_any_write_changes_nothing_about_the_end(strategy: str, fate: str) -> None:
+    killed(strategy, fate, points=10_000)
