@@ -27,11 +27,14 @@ class Book:
     run: RunStatus
 
 
-def taken(status: Status, run: RunStatus, readings: Sequence[Reading], now: datetime) -> Book:
-    """The counts up to now, if a segment is open. A ledger of another run is none."""
-    if status.run is None or status.run.id != run.id:
-        return Book(restore(None), run)
-    ledger = restore(status.ledger)
+def opened(status: Status, run: RunStatus) -> Ledger:
+    """What was counted up to the last write. The ledger of another run is none."""
+    same = status.run is not None and status.run.id == run.id
+    return restore(status.ledger if same else None)
+
+
+def taken(ledger: Ledger, status: Status, run: RunStatus, readings: Sequence[Reading], now: datetime) -> Book:
+    """What was counted up to now, if a segment is open."""
     if not run.counted or status.evidence is None:
         return Book(ledger, run)
     seconds = (now - parse_time(status.evidence.measured_at)).total_seconds()

@@ -10,25 +10,35 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean, variance
 
 from trimtab.core.conditions import parse_time
 from trimtab.core.objects import Object
-from trimtab.evidence.ledger import Reading
+from trimtab.evidence.ledger import Key, Ledger, Reading
 from trimtab.evidence.sketch import distinct, joined
 from trimtab.evidence.sources import ModelReport, RouterReport
 from trimtab.evidence.tally import Bucket, Segment, Tally
+from trimtab.kinds.abtest.api import Spec
 from trimtab.kinds.abtest.arms import Resolved
+from trimtab.kinds.abtest.design import slow_seconds
 from trimtab.kinds.abtest.observe import Observed
 
 DIGEST_DIGITS = 8
+EVENTS = "events"
+"""The query of the objective, as a source."""
+UNKNOWN = 1e9
+"""How far the number of users may be off where nobody counts them: by any factor."""
 
 
-def readings(seen: Observed, arms: Sequence[Resolved], slow_seconds: float | None, since: str) -> list[Reading]:
-    """One for each router and each model pod that answered. What pods older than the run counted before it is not its
-    own."""
+def readings(spec: Spec, seen: Observed, arms: Sequence[Resolved], since: str, ledger: Ledger) -> list[Reading]:
+    """One for each router and each model pod that answered, and one for the objective's query.
+
+    What pods older than the run, which began at `since`, had counted before it is not its own.
+    """
+    slow, queried = slow_seconds(spec), spec.objective.query is not None
     owners, names = _owners(arms), {arm.name for arm in arms}
     found = [
-        _router(pod, seen.router_reports[uid], names, slow_seconds, since)
+        _router(pod, seen.router_reports[uid], names, slow, since)
         for pod in seen.routers
         if (uid := pod["metadata"]["uid"]) in seen.router_reports
     ]
@@ -36,8 +46,9 @@ def readings(seen: Observed, arms: Sequence[Resolved], slow_seconds: float | Non
         for pod in seen.pods.get(arm.name, ()):
             report = seen.model_reports.get(pod["metadata"]["uid"])
             if report is not None:
-                found.append(_model(pod, arm.name, report, owners, since))
-    return found
+                tallies = _model(arm.name, report, owners, queried=queried)
+                found.append(Reading(f"model:{report.pod}", report.epoch, tallies, baseline=_older(pod, since)))
+    return [*found, _events(seen.events, ledger)] if seen.events else found
 
 
 def users(seen: Observed, arm: str) -> int:
@@ -69,31 +80,34 @@ def totals(segments: Sequence[Segment]) -> dict[str, Tally]:
     return found
 
 
-def with_users(segments: Sequence[Segment], counted: Mapping[str, int]) -> list[Segment]:
-    """The segments that may be judged, with the users of each arm divided among them as its requests are.
+def in_users(segments: Sequence[Segment]) -> tuple[list[Segment], float]:
+    """The segments with users in them, as many as their rows are worth, and how far that may be off, as a fraction.
 
-    Sketches of users cannot be told apart by time. Where not every arm is counted by user, none is: an empty bucket
-    says so, and keeps requests from being taken for users of their own.
+    Pods that served before the experiment know its users already, and a sketch does not tell who came anew. Rows by
+    user bucket do tell how many independent users they compare to: if N users of a bucket, a Poisson number, send m
+    rows each, the rows of a bucket have the variance E[N] E[m²], which is E[m²] / E[m] times their mean. Where pods do
+    not count by user, requests are all there is, and how far they are from users nobody knows.
     """
-    told = [segment for segment in segments if segment.weights]
-    requests: Counter[str] = Counter()
-    for segment in told:
-        requests.update({name: tally.requests for name, tally in segment.tallies.items()})
-    by_user = all(tally.buckets for segment in told for tally in segment.tallies.values())
-    return [
-        replace(
-            segment,
-            tallies={
-                name: replace(
-                    tally,
-                    users=counted.get(name, 0) * tally.requests / requests[name] if requests[name] else 0,
-                    buckets=tally.buckets if by_user else (Bucket(),),
-                )
-                for name, tally in segment.tallies.items()
-            },
-        )
-        for segment in told
-    ]
+    divided = [_divided(segment) for segment in segments]
+    if not any(tally.users for segment in divided for tally in segment.tallies.values()):
+        return list(segments), UNKNOWN
+    return divided, 0.0
+
+
+def _divided(segment: Segment) -> Segment:
+    rows = {name: [bucket.rows for bucket in tally.buckets] for name, tally in segment.tallies.items()}
+    by = _dispersion(rows)
+    return replace(
+        segment,
+        tallies={name: replace(tally, users=sum(rows[name]) / by) for name, tally in segment.tallies.items()},
+    )
+
+
+def _dispersion(rows: Mapping[str, Sequence[float]]) -> float:
+    """The variance of the rows in a bucket over their mean, over all arms together; at least 1."""
+    counted = [counts for counts in rows.values() if len(counts) > 1]
+    whole = sum(fmean(counts) for counts in counted)
+    return max(sum(variance(counts) for counts in counted) / whole, 1.0) if whole else 1.0
 
 
 def _router(
@@ -111,14 +125,29 @@ def _router(
     return Reading(f"router:{report.pod}", report.epoch, tallies, baseline=_older(pod, since))
 
 
-def _model(pod: Object, arm: str, report: ModelReport, owners: Mapping[str, str], since: str) -> Reading:
-    """Outcomes of another revision's predictions go to the arm that made them, if exactly one arm serves it."""
+def _events(events: Mapping[str, float], ledger: Ledger) -> Reading:
+    """What the query gives. Where that is less than before, counters were lost: what is left is where to go on from."""
+    lives = [int(key.epoch) for key in ledger.cursors if key.source == EVENTS and key.epoch.isdecimal()]
+    epoch = max(lives, default=0)
+    known = ledger.cursors.get(Key(EVENTS, str(epoch)), {})
+    fewer = any(count < known[name].outcomes for name, count in events.items() if name in known)
+    tallies = {name: Tally(outcomes=count) for name, count in events.items()}
+    return Reading(EVENTS, str(epoch + fewer), tallies, baseline=True)
+
+
+def _model(arm: str, report: ModelReport, owners: Mapping[str, str], *, queried: bool) -> dict[str, Tally]:
+    """Outcomes of another revision's predictions go to the arm that made them, if exactly one arm serves it.
+
+    Where a query counts the events, rows are all that pods have to tell.
+    """
+    if queried:
+        return {arm: Tally(buckets=tuple(Bucket(rows=bucket.rows) for bucket in report.buckets))}
     tallies = {arm: _outcomes(report.buckets)}
     for digest, buckets in report.others.items():
         owner = owners.get(digest[:DIGEST_DIGITS])
         if owner is not None:
             tallies[owner] = tallies.get(owner, Tally()) + _outcomes(buckets)
-    return Reading(f"model:{report.pod}", report.epoch, tallies, baseline=_older(pod, since))
+    return tallies
 
 
 def _older(pod: Object, since: str) -> bool:

@@ -11,8 +11,11 @@ from trimtab.kinds.abtest.api import Spec
 FEWER_IS_BETTER = frozenset({"Errors", "Latency"})
 
 
-def design(spec: Spec, without: Collection[str] = ()) -> Design:
-    """The experiment without some of its arms, each of the others at the significance it began with."""
+def design(spec: Spec, without: Collection[str] = (), users_error: float = 0.0) -> Design:
+    """The experiment without some of its arms, each of the others at the significance it began with.
+
+    `users_error` is how far counts of users may be off, as a fraction.
+    """
     arms = tuple(arm.name for arm in spec.arms if arm.name not in without)
     objective = spec.objective
     kept = (len(arms) - 1) / (len(spec.arms) - 1)
@@ -29,6 +32,7 @@ def design(spec: Spec, without: Collection[str] = ()) -> Design:
         guardrails=tuple(Guardrail(g.metric, float(g.max_increase_percent) / 100) for g in spec.guardrails),
         min_seconds=spec.min_seconds,
         max_seconds=spec.max_seconds,
+        users_error=users_error,
     )
 
 

@@ -17,6 +17,7 @@ from trimtab.evidence.experiment import judge
 from trimtab.evidence.power import days
 from trimtab.evidence.tally import Segment, Tally
 from trimtab.kinds.abtest.api import Spec
+from trimtab.kinds.abtest.counts import in_users
 from trimtab.kinds.abtest.design import design, direction
 from trimtab.kinds.abtest.status import (
     ArmEvidenceStatus,
@@ -41,10 +42,11 @@ def findings(spec: Spec, run: RunStatus, segments: Sequence[Segment]) -> Finding
     going = [arm.name for arm in spec.arms if arm.name != spec.control and arm.name not in run.stopped]
     if not segments or not going:
         return None
-    overall = judge(design(spec, without=run.stopped), segments)
+    judged, error = in_users(segments)
+    overall = judge(design(spec, run.stopped, error), judged)
     if overall.decision != "StopHarm":
         return Findings(overall, {})
-    alone = {arm: judge(_pair(spec, arm), segments) for arm in going} if len(going) > 1 else {going[0]: overall}
+    alone = {arm: judge(_pair(spec, arm, error), judged) for arm in going} if len(going) > 1 else {going[0]: overall}
     return Findings(overall, {arm: v.reason for arm, v in alone.items() if v.decision == "StopHarm"})
 
 
@@ -90,8 +92,9 @@ def mean(spec: Spec, tally: Tally) -> str | None:
     return _number(events / units) if units else None
 
 
-def _pair(spec: Spec, arm: str) -> Design:
-    return design(spec, without=[other.name for other in spec.arms if other.name not in (arm, spec.control)])
+def _pair(spec: Spec, arm: str, users_error: float) -> Design:
+    others = [other.name for other in spec.arms if other.name not in (arm, spec.control)]
+    return design(spec, others, users_error)
 
 
 def _summary(spec: Spec, rows: Mapping[str, ArmEvidence]) -> str:

@@ -18,9 +18,8 @@ from trimtab.evidence.tally import Segment
 from trimtab.kinds.abtest import counts
 from trimtab.kinds.abtest.api import ABTest
 from trimtab.kinds.abtest.arms import Resolved, resolve
-from trimtab.kinds.abtest.book import Book, taken, turned
+from trimtab.kinds.abtest.book import Book, opened, taken, turned
 from trimtab.kinds.abtest.children import children
-from trimtab.kinds.abtest.design import slow_seconds
 from trimtab.kinds.abtest.findings import Findings, findings
 from trimtab.kinds.abtest.judge import Standing, judge
 from trimtab.kinds.abtest.observe import Observed
@@ -85,10 +84,11 @@ def _continued(test: ABTest, arms: Sequence[Resolved]) -> Course:
 
 
 def _step(test: ABTest, seen: Observed, arms: Sequence[Resolved], course: Course, now: datetime) -> Plan:
-    readings = counts.readings(seen, arms, slow_seconds(test.spec), course.run.started_at)
-    book = taken(test.status, course.run, readings, now)
+    ledger = opened(test.status, course.run)
+    readings = counts.readings(test.spec, seen, arms, course.run.started_at, ledger)
+    book = taken(ledger, test.status, course.run, readings, now)
     counted = users(test, seen, course.run)
-    segments = counts.with_users(book.ledger.segments, counted)
+    segments = book.ledger.segments
     found = findings(test.spec, course.run, segments)
     asked = wish(test, course.run, arms)
     decisive = _decisive(test, arms, course, found)
