@@ -30,7 +30,9 @@ from bench.peers.subjects import SUBJECTS, Subject, written
 SERVER_CORE, LOAD_CORE = 1, 0
 ROUND_SECONDS = 1
 LONGEST_SECONDS = 16
-"""A round in which nothing was answered is repeated with four times its length, up to about this."""
+LEAST_TURNS = 10
+"""What is under way when a round ends is not counted: each connection must have had so many answers, or the round is
+repeated with four times its length, up to the longest."""
 
 
 @dataclass
@@ -98,11 +100,14 @@ def _measured(server: Server, body: Path, case: Case, seconds: int = ROUND_SECON
     try:
         one = drive(LOAD_CORE, server.url, body, server.bearer, case.connections, seconds)
     except NothingAnsweredError:
-        if seconds > LONGEST_SECONDS:
-            raise
-        return _measured(server, body, case, 4 * seconds)
+        one = None
     except LoadError as error:
         raise LoadError(f"{server.name}, {case.title}: {error}") from error
+    if one is None or one.requests < LEAST_TURNS * case.connections:
+        if seconds < LONGEST_SECONDS:
+            return _measured(server, body, case, 4 * seconds)
+        if one is None:
+            raise LoadError(f"{server.name}, {case.title}: no request was answered in {seconds} s")
     return replace(one, processor=server.processor_seconds() - before)
 
 
