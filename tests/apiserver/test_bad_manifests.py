@@ -11,7 +11,7 @@ from tests.controlplane import ControlPlane
 from tests.samples.breaches import Breach, breaches
 
 BAD = samples.bad()
-BREACHES = [breach for kind in ("MLModel", "ModelDeployment") for breach in breaches(kind)]
+BREACHES = [breach for kind in ("MLModel", "ModelDeployment", "ABTest") for breach in breaches(kind)]
 
 
 @pytest.mark.parametrize("row", BAD, ids=lambda row: row.name)
@@ -33,7 +33,7 @@ def test_every_bound_of_every_field_is_kept(plane: ControlPlane, breach: Breach)
 
 def test_the_table_is_as_long_as_promised() -> None:
     assert len(BAD) >= 60
-    assert {row.manifest["kind"] for row in BAD} == {"MLModel", "ModelDeployment"}
+    assert {row.manifest["kind"] for row in BAD} == {"MLModel", "ModelDeployment", "ABTest"}
 
 
 @pytest.mark.parametrize(
