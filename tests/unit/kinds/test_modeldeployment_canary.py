@@ -69,6 +69,17 @@ def test_the_front_reaches_pods_before_there_are_routers_and_routers_as_soon_as_
     assert lab.fronted() == "routers"
 
 
+def test_routers_that_have_not_found_the_pods_yet_get_no_traffic() -> None:
+    """They resolve names by themselves; right after the start there is nothing behind the name."""
+    lab = Lab(CANARY)
+    lab.blind = True
+    lab.run(5, 10)
+    assert lab.fronted() == "1"
+    lab.blind = False
+    lab.run(2, 10)
+    assert lab.fronted() == "routers"
+
+
 def test_without_any_live_router_the_front_falls_back_to_the_pods() -> None:
     lab = settled()
     lab.cluster.edit(ROUTERS, lambda obj: obj["spec"].update(replicas=0))

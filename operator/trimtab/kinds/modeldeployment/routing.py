@@ -83,7 +83,9 @@ class Road:
         """What routers are told in this pass, and whether the front is to lead through them."""
         known = self.acks
         change = advance(self.mdep.status.router, self.wanted(record, serving), known)
-        return change.status, bool(known) and (change.settled or self.seen.routed(self.mdep.metadata["name"]))
+        # Routers resolve names by themselves, and may do as told before they have found a single pod.
+        able = change.settled and all(ack.endpoints.get(arm_name(serving)) for ack in known)
+        return change.status, bool(known) and (able or self.seen.routed(self.mdep.metadata["name"]))
 
     def _arm(self, revision: str, record: RolloutStatus | None) -> RouterArm:
         meta, name = self.mdep.metadata, arm_name(revision)
