@@ -1,7 +1,11 @@
 """The bench's own arithmetic: what it makes of the load generator's words, and of rounds."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
+import bench.peers.__main__
 from bench.peers.cases import Case
 from bench.peers.figures import middle, per_processor_second, rate, ratio
 from bench.peers.install import last_words
@@ -38,6 +42,29 @@ def test_words_of_the_load_generator_become_seconds_and_milliseconds() -> None:
 def test_a_round_with_a_failed_request_is_no_figure(field: str, value: str, message: str) -> None:
     with pytest.raises(LoadError, match=message):
         parsed(SAID.replace(field, value))
+
+
+@pytest.fixture
+def rounds_asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The lengths of rounds that were asked for; a server that answers 8 requests a second."""
+    asked: list[int] = []
+
+    def answer(core: int, url: str, body: Path, bearer: str, connections: int, seconds: int) -> Round:
+        asked.append(seconds)
+        return Round(8 * seconds, seconds, 1, 1)
+
+    monkeypatch.setattr(bench.peers.__main__, "drive", answer)
+    return asked
+
+
+@pytest.mark.parametrize(("connections", "lengths"), [(1, [1, 4]), (32, [1, 4, 16])])
+def test_a_round_is_repeated_until_each_connection_had_its_turns(
+    connections: int, lengths: list[int], rounds_asked: list[int]
+) -> None:
+    server = SimpleNamespace(name="slow", url="", bearer="", processor_seconds=lambda: 0.0)
+    one = bench.peers.__main__._measured(server, Path("body"), Case("forest", 1, connections))  # type: ignore[arg-type]
+    assert rounds_asked == lengths
+    assert one.seconds == lengths[-1]
 
 
 def test_a_load_generator_without_figures_is_quoted() -> None:
