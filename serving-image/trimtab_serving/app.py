@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 
 from trimtab_serving.auth import Door
@@ -33,6 +34,9 @@ log = logging.getLogger("trimtab.access")
 fault_log = logging.getLogger("trimtab.app")
 
 SERVER_FAULT = 500
+ROUTED = b"x-trimtab-routed"
+"""Set by routers, which split the users of one address over servers of models that have different names."""
+_MODEL = re.compile(r"(/v[12]/models/)[^/:]+")
 
 
 class Application:
@@ -53,7 +57,7 @@ class Application:
         """Answer one request."""
         start = time.perf_counter()
         request = Request(scope, receive)
-        route = self._routes.get(scope["path"])
+        route = self._routes.get(scope["path"]) or self._routed(request)
         refused: str | None = None
         saw(None)
         try:
@@ -91,6 +95,12 @@ class Application:
         if route.counted:
             self._lifecycle.check_room()
         return await route.handle(request)
+
+    def _routed(self, request: Request) -> Route | None:
+        """The route of a path with another model's name, if a router has sent the request here."""
+        if ROUTED not in request.headers:
+            return None
+        return self._routes.get(_MODEL.sub(rf"\g<1>{self._name}", request.scope["path"], count=1))
 
     def _unknown(self, path: str) -> str:
         parts = path.split("/")

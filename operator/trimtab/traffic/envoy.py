@@ -27,6 +27,9 @@ ARM, SHADOW = "arm_", "shadow_"
 
 ARM_HEADER = "x-trimtab-arm"
 REVISION_HEADER = "x-trimtab-revision"
+ROUTED_HEADER = "x-trimtab-routed"
+"""Of requests on their way to an arm: its model server then answers whatever the model is called in the path, because
+arms are deployments of different names, and users cannot know whose they get."""
 COOKIE_SECONDS = 7 * 86_400
 REQUEST_SECONDS = 60
 IDLE_SECONDS = 60
@@ -45,7 +48,13 @@ def clusters(status: RouterStatus) -> list[Json]:
 
 def routes(status: RouterStatus) -> list[Json]:
     """The one route table."""
-    host: Json = {"name": ROUTES_NAME, "domains": ["*"], "retry_policy": _retries(), "routes": _routes(status)}
+    host: Json = {
+        "name": ROUTES_NAME,
+        "domains": ["*"],
+        "retry_policy": _retries(),
+        "request_headers_to_add": [_header(ROUTED_HEADER, "1")],
+        "routes": _routes(status),
+    }
     return [{"@type": ROUTES, "name": ROUTES_NAME, "virtual_hosts": [host]}]
 
 
@@ -104,11 +113,11 @@ def _share(status: RouterStatus, interval: Interval) -> Json:
 def _named(arm: RouterArm) -> list[Json]:
     """Set over whatever the model server says, which cannot know its arm and is not asked for it."""
     given = {ARM_HEADER: arm.name, REVISION_HEADER: arm.revision}
-    return [
-        {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-        for key, value in given.items()
-        if value
-    ]
+    return [_header(key, value) for key, value in given.items() if value]
+
+
+def _header(key: str, value: str) -> Json:
+    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
 def _cookie(status: RouterStatus, arm: RouterArm) -> Json:

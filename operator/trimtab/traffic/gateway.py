@@ -19,7 +19,7 @@ from typing import Any
 
 from trimtab.core import metadata
 from trimtab.core.objects import Object, Resource
-from trimtab.traffic.envoy import ARM_HEADER, COOKIE_SECONDS, REVISION_HEADER, cookie_name
+from trimtab.traffic.envoy import ARM_HEADER, COOKIE_SECONDS, REVISION_HEADER, ROUTED_HEADER, cookie_name
 from trimtab.traffic.state import RouterArm, RouterStatus
 
 HTTP_ROUTE = Resource("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes")
@@ -75,8 +75,12 @@ def _mirror(routed: RouterStatus, namespace: str) -> dict[str, Any]:
 
 
 def _backend(arm: RouterArm, namespace: str, weight: int, headers: dict[str, Any]) -> dict[str, Any]:
-    modifier = {"type": "ResponseHeaderModifier", "responseHeaderModifier": headers}
-    return {**_service(arm, namespace), "weight": weight, "filters": [modifier]}
+    asked = {"set": [{"name": ROUTED_HEADER, "value": "1"}]}
+    filters = [
+        {"type": "ResponseHeaderModifier", "responseHeaderModifier": headers},
+        {"type": "RequestHeaderModifier", "requestHeaderModifier": asked},
+    ]
+    return {**_service(arm, namespace), "weight": weight, "filters": filters}
 
 
 def _service(arm: RouterArm, namespace: str) -> dict[str, Any]:

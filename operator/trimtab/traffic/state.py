@@ -114,7 +114,7 @@ class RouterStatus(ApiModel):
         return fingerprint([FORM, self.dump()], 12)
 
 
-FORM = 1
+FORM = 2
 """Which form traffic/envoy.py gives to all this. To be raised with each change of it, or routers in service would not
 hear of the change."""
 

@@ -192,6 +192,26 @@ async def test_wrong_paths_and_methods(server: Server, method: str, path: str, s
     assert ("allow" in got.headers) == (status == 405)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v2/models/choice", 200),
+        ("GET", "/v2/models/choice/versions/7/ready", 200),
+        ("GET", "/v1/models/choice", 200),
+        ("POST", "/v2/models/choice/infer", 200),
+        ("POST", "/v2/models/choice/versions/7/infer", 200),
+        ("POST", "/v2/models/choice/versions/8/infer", 404),
+        ("POST", "/v2/models//infer", 404),
+        ("POST", "/v3/models/choice/infer", 404),
+        ("GET", "/v2/choice", 404),
+    ],
+)
+async def test_a_router_may_call_the_model_by_any_name(server: Server, method: str, path: str, status: int) -> None:
+    asked = body(1, 2) if method == "POST" else b""
+    assert (await server.call(method, path, asked, headers={"x-trimtab-routed": "1"})).status == status
+    assert (await server.call(method, path, asked)).status == 404
+
+
 async def test_client_faults_are_400_with_the_field(server: Server) -> None:
     got = await server.call("POST", INFER, b'{"inputs":[{"name":"x"}]}')
     assert (got.status, got.json) == (400, {"error": "inputs[0].shape is missing"})

@@ -31,7 +31,7 @@ def table(told: RouterStatus) -> list[dict[str, Any]]:
 def test_the_form_has_a_number_that_changes_with_it() -> None:
     """Routers that already have a version ask for nothing: another form under the same FORM would never reach them."""
     told = TWO.model_copy(update={"shadow": Shadow(arm="a", percent=5)})
-    assert (FORM, fingerprint([clusters(told), routes(told)])) == (1, "8b120b41")
+    assert (FORM, fingerprint([clusters(told), routes(told)])) == (2, "fb6ddfc8")
 
 
 def test_routes_are_identified_users_then_cookies_then_everybody() -> None:
@@ -40,6 +40,12 @@ def test_routes_are_identified_users_then_cookies_then_everybody() -> None:
     assert [route["route"]["cluster"] for route in remembered] == ["arm_old", "arm_a"]
     shares = anonymous["route"]["weighted_clusters"]["clusters"]
     assert [(share["name"], share["weight"]) for share in shares] == [("arm_old", 9_000), ("arm_a", 1_000)]
+
+
+def test_model_servers_are_told_that_a_router_asks_them() -> None:
+    """Arms are deployments of different names, so the name in the path can be that of one of them at most."""
+    (added,) = routes(TWO)[0]["virtual_hosts"][0]["request_headers_to_add"]
+    assert added["header"] == {"key": "x-trimtab-routed", "value": "1"}
 
 
 def test_arms_without_slots_have_clusters_and_no_routes() -> None:

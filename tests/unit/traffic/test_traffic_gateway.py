@@ -27,7 +27,9 @@ def test_cookies_come_first_and_the_rest_is_split() -> None:
     assert [re.fullmatch(crumb, "b=1; trimtab-s1=a; c=2") is not None for crumb in crumbs] == [False, True]
     shares = {backend["name"]: backend["weight"] for backend in anonymous["backendRefs"]}
     assert shares == {"old": 9_000, "new": 1_000}
-    given = anonymous["backendRefs"][1]["filters"][0]["responseHeaderModifier"]
+    given, asked = anonymous["backendRefs"][1]["filters"]
+    assert asked["requestHeaderModifier"]["set"] == [{"name": "x-trimtab-routed", "value": "1"}]
+    given = given["responseHeaderModifier"]
     assert given["add"][0]["value"].startswith("trimtab-s1=a; Path=/; Max-Age=604800")
     assert given["set"] == [
         {"name": "x-trimtab-arm", "value": "a"},
