@@ -7,6 +7,7 @@ import random
 import sys
 import time
 
+METADATA = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 1]}], "outputs": []}
 ERRORS, SLOW = float(os.environ.get("ERRORS", "0")), float(os.environ.get("SLOW", "0"))
 
 
@@ -23,7 +24,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
         self.answer(500 if random.random() < ERRORS else 200)
 
     def answer(self, status):
-        body = json.dumps({"outputs": []}).encode()
+        body = json.dumps(METADATA).encode()
         self.send_response(status)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
