@@ -83,7 +83,7 @@ def await_answer(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 def train(home: Path, uri: str, *flags: str) -> dict[str, Any]:
     command = [sys.executable, str(TRAIN), "--name", "tumour", *flags]
-    environment = basics(home) | {"MLFLOW_TRACKING_URI": uri}
+    environment = basics(home) | {"MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT / "serving-image")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
