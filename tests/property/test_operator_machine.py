@@ -286,7 +286,7 @@ def _ready(status: Object) -> tuple[str, str]:
 TestOperatorMachine = OperatorMachine.TestCase
 # The same lives each time, and a failure is told as it was met: to shrink one would take minutes.
 TestOperatorMachine.settings = settings(
-    max_examples=15,
+    max_examples=10,
     stateful_step_count=25,
     derandomize=True,
     database=None,
