@@ -18,7 +18,7 @@ from trimtab.evidence.tally import Segment
 from trimtab.kinds.abtest import counts
 from trimtab.kinds.abtest.api import ABTest
 from trimtab.kinds.abtest.arms import Resolved, resolve
-from trimtab.kinds.abtest.book import Book, opened, taken, turned
+from trimtab.kinds.abtest.book import Book, opened, taken, trusted, turned
 from trimtab.kinds.abtest.children import children
 from trimtab.kinds.abtest.findings import Findings, findings
 from trimtab.kinds.abtest.judge import Standing, judge
@@ -46,6 +46,7 @@ class Course:
 
 def plan(test: ABTest, seen: Observed, now: datetime) -> Plan:
     """Judge one ABTest; the same input gives the same plan."""
+    test = test.model_copy(update={"status": trusted(test.status)})
     arms = resolve(test, seen)
     why = over(test, arms)
     if why and any(arm.reason for arm in arms):
