@@ -37,6 +37,13 @@ def test_a_source_that_may_have_counted_before_only_sets_its_cursor():
     assert requests(ledger.read([reading(510, baseline=True)], 1)) == [10]
 
 
+def test_what_a_source_counts_after_it_stood_at_zero_is_new():
+    ledger = restore(Ledger().begin({"a": 100.0}, [reading(0, baseline=True)]).status())
+    assert requests(ledger.read([reading(30, baseline=True)], 1)) == [30]
+    silent = Reading(source=reading(0).source, epoch=reading(0).epoch, baseline=True)
+    assert requests(begun().read([silent], 1).read([reading(40, baseline=True)], 1)) == [40]
+
+
 def test_nothing_is_read_before_the_beginning():
     assert Ledger().read([reading(30)], 5) == Ledger()
 
