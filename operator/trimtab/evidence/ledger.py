@@ -154,13 +154,11 @@ class Ledger:
         return list(admitted.values())
 
     def _noted(self, readings: Sequence[Reading]) -> Ledger:
-        """The cursors where these readings are; those that have grown come last. One that may have counted before
-        is noted even if it has not: whatever it counts from now on is new."""
+        """The cursors, those that have grown last. A baseline is noted at zero, too: what comes after it is new."""
         cursors = dict(self.cursors)
         for reading in readings:
             key = Key(reading.source, reading.epoch)
-            grown = _grown(reading, cursors.get(key, {}))
-            if grown or (reading.baseline and key not in cursors):
+            if (grown := _grown(reading, cursors.get(key, {}))) or (reading.baseline and key not in cursors):
                 cursors[key] = {**cursors.pop(key, {}), **grown}
         return replace(self, cursors=_bounded(cursors, {reading.source for reading in readings}))
 
