@@ -33,6 +33,7 @@ PATHS = {
     "Event": ("events.k8s.io/v1", "events"),
     "MLModel": ("trimtab.dev/v1alpha1", "mlmodels"),
     "ModelDeployment": ("trimtab.dev/v1alpha1", "modeldeployments"),
+    "ABTest": ("trimtab.dev/v1alpha1", "abtests"),
     "ClusterRole": ("rbac.authorization.k8s.io/v1", "clusterroles"),
     "ClusterRoleBinding": ("rbac.authorization.k8s.io/v1", "clusterrolebindings"),
     "Role": ("rbac.authorization.k8s.io/v1", "roles"),

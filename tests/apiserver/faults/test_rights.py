@@ -131,7 +131,8 @@ async def test_it_uses_all_its_rights_and_needs_no_other(
     finalizers = {right for right in rights if right.resource.endswith("/finalizers")}
     assert rights - used(records) == finalizers, "granted, but not used"
     assert used(records) - rights == set(), "used, but not granted"
-    assert {right.resource for right in finalizers} == {"mlmodels/finalizers", "modeldeployments/finalizers"}
+    plurals = ("mlmodels", "modeldeployments", "abtests")
+    assert {right.resource for right in finalizers} == {f"{plural}/finalizers" for plural in plurals}
     assert operator.exit_code is None
 
 
@@ -147,9 +148,25 @@ async def _life(life: Life) -> list[tuple[str, str]]:
     await until(mended, 10, "the budget is mended")
     scaled = await life.autoscale(AUTOSCALING, 2, version=1)
     await life.autoscale(None, 2, version=1)
+    await _experiment(life)
     await life.delete()
     children = (key.split() for key in {**created, **scaled} if key not in ("model", "deployment"))
     return [(kind, name) for kind, name in children]
+
+
+async def _experiment(life: Life) -> None:
+    """One that waits for its arms, and says so."""
+    arms = [{"name": name, "deployment": f"no-{name}", "weight": 50} for name in ("a", "b")]
+    spec = {"arms": arms, "control": "a", "objective": {"metric": "Outcome"}}
+    meta = {"name": "e", "namespace": life.namespace}
+    await life.kube.create({"apiVersion": "trimtab.dev/v1alpha1", "kind": "ABTest", "metadata": meta, "spec": spec})
+
+    async def told() -> bool:
+        obj = await life.kube.get("ABTest", life.namespace, "e")
+        return bool(condition(obj or {}, "Ready").get("reason") == "ArmNotFound")
+
+    await until(told, 10, "the experiment says that its arms are missing")
+    await life.kube.delete("ABTest", life.namespace, "e")
 
 
 async def _life_among_strangers(life: Life, children: Sequence[tuple[str, str]]) -> None:
