@@ -116,6 +116,42 @@ def explain(name: str, file: str | None, output: str, **where: str | None) -> No
         click.echo(page.render(found) if output == "html" else text.render(found), nl=output == "text")
 
 
+@main.command()
+@click.option("--reference", type=click.Path(), help="A CSV file with a header: what the model was trained on.")
+@click.option("--current", type=click.Path(), help="Compare this CSV file with the reference.")
+@click.option("--replay", "record", type=click.Path(), help="Go through this dated CSV file as the operator would.")
+@click.option("--time", help="With --replay: the column with the time, in ISO 8601 or seconds since 1970.")
+@click.option("--categorical", default="", help="Columns of numbers that are categories, as in a,b.")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON; --replay always does.")
+def drift(
+    reference: str | None, current: str | None, record: str | None, time: str | None, categorical: str, as_json: bool
+) -> None:
+    """Tell whether data has drifted, by the code of the operator, without a cluster.
+
+    Either --reference and --current, or --replay and --time: then one JSON object for each look, and the reference is
+    the first quarter of the rows unless --reference is given.
+    """
+    from trimtab.cli import drifting
+
+    if bool(current) == bool(record):
+        raise BadInput("give either --current, to compare two files, or --replay, to go through a dated one")
+    if bool(record) != bool(time):
+        raise BadInput("--replay and --time go together: the rows need their times")
+    if current and not reference:
+        raise BadInput("--reference: name the file that --current is compared with")
+    chosen = tuple(name.strip() for name in categorical.split(",") if name.strip())
+    asked = drifting.Asked(reference or "", current or record or "", chosen, time or "")
+    if record:
+        looks, notes = drifting.replayed(asked)
+    else:
+        found, notes = drifting.compared(asked)
+        looks = iter([found])
+    for note in notes:
+        click.echo(note, err=True)
+    for look in looks:
+        click.echo(json.dumps(look) if as_json or record else drifting.table(look))
+
+
 def _steering(verb: str, help_: str) -> None:
     """One of the commands that annotate an object."""
 

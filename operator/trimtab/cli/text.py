@@ -77,10 +77,10 @@ def in_percent(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _experiment(found: Mapping[str, Any]) -> Iterator[str]:
     yield from _facts(questions(found))
-    yield from ("", *_table(ARM_HEADS, [arm(told) for told in found["arms"]]), "")
+    yield from ("", *table(ARM_HEADS, [arm(told) for told in found["arms"]]), "")
     if found["segments"]:
         yield "After each segment"
-        yield from (*_table([head.upper() for head in SEGMENT_HEADS], [segment(s) for s in found["segments"]]), "")
+        yield from (*table([head.upper() for head in SEGMENT_HEADS], [segment(s) for s in found["segments"]]), "")
 
 
 REVISION_HEADS = ("REVISION", "VERSION", "RUNTIME", "WEIGHT", "PODS", "READY")
@@ -117,11 +117,11 @@ def rollout(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _deployment(found: Mapping[str, Any]) -> Iterator[str]:
-    yield from (*_facts(course(found)), "", *_table(REVISION_HEADS, revisions(found)), "")
+    yield from (*_facts(course(found)), "", *table(REVISION_HEADS, revisions(found)), "")
     if found["rollout"]:
         yield from (*_facts(rollout(found["rollout"])), "")
     if found["segments"]:
-        yield from (*_table([head.upper() for head in COUNT_HEADS], list(counts(found["segments"]))), "")
+        yield from (*table([head.upper() for head in COUNT_HEADS], list(counts(found["segments"]))), "")
 
 
 COUNT_HEADS = ("Weights", "For", "Arm", "Requests", "Errors", "Slow", "Outcomes")
@@ -179,7 +179,7 @@ def _command(command: str) -> Iterator[str]:
     yield f"    {last}"
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Columns as wide as they must be; what is too long for the last one goes on below."""
     widths = [max(len(row[column]) for row in [heads, *rows]) for column in range(len(heads))]
     for row in [heads, *rows]:

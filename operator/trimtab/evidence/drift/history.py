@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from trimtab.evidence.drift.judge import LEAST_ROWS
 from trimtab.evidence.drift.reference import Reference
-from trimtab.evidence.drift.significance import Spread, succession, typical
+from trimtab.evidence.drift.significance import Spread, Test, design_effect, succession, typical
 from trimtab.evidence.drift.window import Window, empty, packed, unpacked
 
 BUCKET = 300
@@ -21,7 +21,8 @@ HOUR, DAY = 3_600, 86_400
 LENGTHS = (HOUR, 6 * HOUR, DAY, 7 * DAY)
 DAILY = (DAY, 7 * DAY)
 """The windows for traffic with a daily cycle, where the reference does not know the hours of the day."""
-SPREAD_OVER = 6 * HOUR
+SPREAD_OVER = 6
+"""Buckets are compared within each of the last six hours: a shift between hours must not look like dependent rows."""
 
 Groups = list[list[float]]
 
@@ -68,8 +69,9 @@ class History:
         self._like = empty(reference)
         self._buckets: dict[int, tuple[bytes, bytes]] = {}
         self._sums = {length: (deque[int](), self._like) for length in lengths}
-        self._recent: deque[tuple[int, Groups]] = deque()
-        self._spread = [Spread(feature.groups[-1] + 1) for feature in self._features]
+        self._hour = -1
+        self._spread: list[Spread] = []
+        self._tests: list[deque[Test]] = [deque(maxlen=SPREAD_OVER - 1) for _ in self._features]
         self._scales = [Successions(HOUR, DAY, len(self._features)), Successions(DAY, 7 * DAY, len(self._features))]
 
     def add(self, start: int, counted: Window) -> None:
@@ -77,7 +79,11 @@ class History:
         self._like = counted
         self._buckets[start] = packed(counted)
         groups = [f.grouped(cells) for f, cells in zip(self._features, counted.cells, strict=True)]
-        self._recent.append((start, groups))
+        if self._hour != start // HOUR:
+            for tests, spread in zip(self._tests, self._spread, strict=False):
+                tests.append(spread.test())
+            self._hour = start // HOUR
+            self._spread = [Spread(len(part)) for part in groups]
         for spread, part in zip(self._spread, groups, strict=True):
             spread.take(part)
         for scale in self._scales:
@@ -97,7 +103,8 @@ class History:
 
     def effects(self, length: int) -> tuple[float, ...]:
         """The design effect of each feature in windows of this length, the largest that any scale up to it shows."""
-        shown = [[spread.effect() for spread in self._spread]]
+        now = zip(self._tests, self._spread, strict=True)
+        shown = [[design_effect([*tests, spread.test()]) for tests, spread in now]]
         shown += [scale.effects for scale in self._scales if scale.scale <= length]
         return tuple(max(effects) for effects in zip(*shown, strict=True))
 
@@ -106,9 +113,6 @@ class History:
             while starts[0] < now - length:
                 whole -= unpacked(self._buckets[starts.popleft()], self._like)
             self._sums[length] = (starts, whole)
-        while self._recent[0][0] < now - SPREAD_OVER:
-            for spread, part in zip(self._spread, self._recent.popleft()[1], strict=True):
-                spread.take(part, -1)
         for start in [*self._buckets]:
             if start >= now - max(self._sums):
                 break

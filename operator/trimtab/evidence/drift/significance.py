@@ -56,11 +56,10 @@ def chi_squared(reference: Sequence[float], current: Sequence[float], kind: Kind
 
 
 class Spread:
-    """The design effect among sub-windows: Pearson's X² of each against all together, by its degrees of freedom.
+    """How much wider than chance counts spread among sub-windows: Pearson's X² of each against all together.
 
-    Rao and Scott, Journal of the American Statistical Association 76, 1981, the first-order correction. X² is
-    sum(S / share) - rows, where S is the sum of count² / rows over the sub-windows, so that sub-windows come and go at
-    the cost of one.
+    X² is sum(S / share) - rows, where S is the sum of count² / rows over the sub-windows; so one is added at the cost
+    of one.
     """
 
     def __init__(self, groups: int) -> None:
@@ -68,25 +67,34 @@ class Spread:
         self._whole = [0.0] * groups
         self._squares = [0.0] * groups
 
-    def take(self, part: Sequence[float], sign: int = 1) -> None:
-        """Add a sub-window's group counts, or with -1 take away ones that were added."""
+    def take(self, part: Sequence[float]) -> None:
+        """Add a sub-window's group counts."""
         rows = sum(part)
         if not rows:
             return
-        self._parts += sign
+        self._parts += 1
         for group, count in enumerate(part):
             if count:
-                self._whole[group] += sign * count
-                self._squares[group] += sign * count * count / rows
+                self._whole[group] += count
+                self._squares[group] += count * count / rows
 
-    def effect(self) -> float:
-        """At least 1; 1 when fewer than two sub-windows have rows."""
+    def test(self) -> Test:
+        """X² and its degrees of freedom, none when fewer than two sub-windows have rows."""
         rows = sum(self._whole)
         present = [(square, mass) for square, mass in zip(self._squares, self._whole, strict=True) if mass]
         freedom = (self._parts - 1) * (len(present) - 1)
         if freedom < 1:
-            return 1.0
-        return max(1.0, (sum(square * rows / mass for square, mass in present) - rows) / freedom)
+            return Test(0.0, 0)
+        return Test(sum(square * rows / mass for square, mass in present) - rows, freedom)
+
+
+def design_effect(tests: Sequence[Test]) -> float:
+    """X² by degrees of freedom, over all stretches of time that were tested; at least 1.
+
+    The first-order correction of Rao and Scott, Journal of the American Statistical Association 76, 1981.
+    """
+    freedom = sum(test.freedom for test in tests)
+    return max(1.0, sum(test.statistic for test in tests) / freedom) if freedom else 1.0
 
 
 def succession(first: Sequence[float], second: Sequence[float]) -> float | None:

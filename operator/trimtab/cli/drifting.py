@@ -1,0 +1,185 @@
+"""CSV files for `drift`: read strictly, so that what is judged is what the file says, and answered in text or JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from trimtab.cli import text, wording
+from trimtab.cli.errors import BadInput
+from trimtab.evidence.drift import offline
+from trimtab.evidence.drift.columns import Table
+from trimtab.evidence.drift.table import Binning
+
+EPOCH_LIMITS = ((1e14, 1e6), (1e11, 1e3))
+"""Numbers beyond these are microseconds and milliseconds since the epoch."""
+LATEST = 253_402_300_799.0
+HEADS = ("FEATURE", "LEVEL", "PSI", "EXCESS", "P", "KS", "W/SD", "JS")
+
+
+class Asked(NamedTuple):
+    """The files and columns of one command."""
+
+    reference: str
+    current: str = ""
+    categorical: tuple[str, ...] = ()
+    time: str = ""
+
+
+class File(NamedTuple):
+    """A table and the line in which each of its rows ends."""
+
+    path: str
+    columns: dict[str, list[str]]
+    lines: list[int]
+
+
+def compared(asked: Asked) -> tuple[dict[str, Any], list[str]]:
+    """The comparison of two files, and notes on what was left out; BadInput names file, line and column."""
+    reference, current = read(asked.reference), read(asked.current)
+    binning, notes = _binned(reference, reference.columns, asked.categorical, None)
+    notes += _unmatched(binning, current)
+    return offline.compare(binning, current.columns), notes
+
+
+def replayed(asked: Asked) -> tuple[Iterator[dict[str, Any]], list[str]]:
+    """One answer for each look at a dated file, and notes; BadInput names file, line and column."""
+    record, times = _dated(read(asked.current), asked.time)
+    columns: Mapping[str, list[str]] = {name: cells for name, cells in record.columns.items() if name != asked.time}
+    if asked.reference:
+        given = read(asked.reference)
+        own = None
+        if asked.time in given.columns:
+            given, own = _dated(given, asked.time)
+        compared_by = {name: cells for name, cells in given.columns.items() if name != asked.time}
+        binning, notes = _binned(given, compared_by, asked.categorical, own)
+        notes += _unmatched(binning, record._replace(columns=dict(columns)))
+        return offline.replay(binning, columns, times), notes
+    place, first, rest = offline.split(columns, times)
+    if not 0 < place < len(times):
+        raise BadInput(f"{record.path}: it needs rows at two times or more: the first quarter is the reference")
+    binning, notes = _binned(record, first, asked.categorical, times[:place])
+    notes.insert(0, f"{record.path}: the reference is its first {place:,} of {len(times):,} rows")
+    return offline.replay(binning, rest, times[place:]), notes
+
+
+def read(path: str) -> File:
+    """The columns of a CSV file with a header; BadInput says what is wrong and where."""
+    try:
+        content = Path(path).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise BadInput(f"{path}: it cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: it is not text in UTF-8: byte {error.start} is none") from None
+    reader = csv.reader(io.StringIO(content, newline=""), strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        _check_header(path, header)
+        rows, lines = [], []
+        for row in reader:
+            if not row:
+                continue
+            if len(row) != len(header):
+                raise BadInput(f"{path}: line {reader.line_num}: {len(row)} values, the header has {len(header)}")
+            rows.append(row)
+            lines.append(reader.line_num)
+    except csv.Error as error:
+        raise BadInput(f"{path}: line {reader.line_num}: it is not CSV: {error}") from None
+    if not rows:
+        raise BadInput(f"{path}: it has a header and no rows")
+    columns = zip(*rows, strict=True)
+    return File(path, {name: list(column) for name, column in zip(header, columns, strict=True)}, lines)
+
+
+def _check_header(path: str, header: Sequence[str]) -> None:
+    if not header:
+        raise BadInput(f"{path}: it is empty; a header with the columns' names is needed")
+    for place, name in enumerate(header, start=1):
+        if not name:
+            raise BadInput(f"{path}: column {place} has no name in the header")
+        if name in header[: place - 1]:
+            raise BadInput(f"{path}: two columns are named {name}")
+
+
+def _binned(
+    file: File, columns: Table, categorical: Sequence[str], times: Sequence[float] | None
+) -> tuple[Binning, list[str]]:
+    for name in categorical:
+        if name not in columns:
+            raise BadInput(f"--categorical: {file.path} has no column {name}, only {', '.join(columns)}")
+    try:
+        binning = Binning(columns, categorical, times)
+    except ValueError as error:
+        raise BadInput(f"{file.path}: {error}") from None
+    return binning, [f"{file.path}: {note}" for note in binning.notes]
+
+
+def _unmatched(binning: Binning, current: File) -> list[str]:
+    """Notes on columns that only one of the files has."""
+    wanted = [feature.name for feature in binning.reference.features]
+    absent = [name for name in wanted if name not in current.columns]
+    if len(absent) == len(wanted):
+        raise BadInput(f"{current.path}: it has none of the reference's columns ({', '.join(wanted)})")
+    left_out = {note.split(":")[0].removeprefix("column ") for note in binning.notes}
+    more = [name for name in current.columns if name not in wanted and name not in left_out]
+    notes = [f"{current.path}: column {name} is absent; its values count as missing" for name in absent]
+    return notes + [f"{current.path}: column {name} is not in the reference; it is ignored" for name in more]
+
+
+def _dated(file: File, column: str) -> tuple[File, list[float]]:
+    """The rows in the order of time, and their times in seconds since the epoch."""
+    if column not in file.columns:
+        raise BadInput(f"--time: {file.path} has no column {column}, only {', '.join(file.columns)}")
+    stamps = []
+    for value, line in zip(file.columns[column], file.lines, strict=True):
+        stamp = seconds(value)
+        if stamp is None:
+            what = "neither a date and time as 2030-01-31T12:00:00Z nor seconds since 1970"
+            raise BadInput(f"{file.path}: line {line}: {column}: {value!r} is {what}")
+        stamps.append(stamp)
+    order = sorted(range(len(stamps)), key=stamps.__getitem__)
+    columns = {name: [cells[row] for row in order] for name, cells in file.columns.items()}
+    return file._replace(columns=columns), [stamps[row] for row in order]
+
+
+def seconds(value: str) -> float | None:
+    """Seconds since the epoch of an ISO 8601 time, UTC if it does not say, or of a number; None for anything else."""
+    try:
+        stamp = float(value)
+    except ValueError:
+        try:
+            found = datetime.fromisoformat(value.strip())
+            stamp = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            return None
+    for limit, unit in EPOCH_LIMITS:
+        if abs(stamp) > limit:
+            stamp /= unit
+            break
+    return stamp if math.isfinite(stamp) and 0 <= stamp <= LATEST else None
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """A comparison for a terminal of 100 columns."""
+    lines = [f"State: {found['state']}, score {wording.score(found['score'])}, {wording.count(found['rows'])} rows"]
+    for key, where in (("neededRows", "current data"), ("neededReferenceRows", "reference")):
+        if found[key]:
+            lines.append(f"{wording.count(found[key])} more rows are needed in the {where}")
+    rows = [_row(name, told) for name, told in found["features"].items()]
+    lines += ["", *text.table(HEADS, rows)]
+    if (pair := found["pair"]) and pair["drifted"]:
+        first, second = pair["features"]
+        lines += ["", f"{first} and {second}: correlation {pair['before']:.2f}, now {pair['after']:.2f}"]
+    if found["quality"]:
+        lines += ["", *(f"{told['feature']}: {told['problem']}: {told['message']}" for told in found["quality"])]
+    return "\n".join(lines)
+
+
+def _row(name: str, told: Mapping[str, Any]) -> Sequence[str]:
+    keys = ("psi", "excess", "pValue", "ks", "wasserstein", "jensenShannon")
+    return (name, told["level"], *("" if told[key] is None else wording.score(told[key]) for key in keys))
