@@ -17,7 +17,7 @@ from trimtab.evidence.ledger import restore
 from trimtab.evidence.replay import shown
 from trimtab.evidence.tally import Segment
 from trimtab.kinds.abtest.api import ABTest
-from trimtab.kinds.abtest.counts import with_users
+from trimtab.kinds.abtest.counts import in_users
 from trimtab.kinds.abtest.design import direction
 from trimtab.kinds.abtest.findings import findings as judged
 from trimtab.kinds.modeldeployment.api import ModelDeployment
@@ -90,9 +90,10 @@ def _segments(test: ABTest) -> list[Findings]:
     """Each segment with its counts, and the verdict on all segments up to its end."""
     if test.status.run is None:
         return []
-    counted = with_users(restore(test.status.ledger).segments, {arm.name: arm.users for arm in test.status.arms})
+    counted = restore(test.status.ledger).segments
+    told, _ = in_users(counted)
     found = []
-    for number, (segment, until) in enumerate(zip(counted, accumulate(s.seconds for s in counted), strict=True)):
+    for number, (segment, until) in enumerate(zip(told, accumulate(s.seconds for s in told), strict=True)):
         so_far = judged(test.spec, test.status.run, counted[: number + 1])
         about = {
             "until": until,
