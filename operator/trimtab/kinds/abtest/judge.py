@@ -99,7 +99,8 @@ def _measured(test: ABTest, at: Standing) -> Condition:
     requests = sum(tally.requests for tally in at.totals.values())
     if not requests:
         return Condition("Measured", "Unknown", "NothingCounted", "no request has been counted in this run yet")
-    if at.confirmed and at.run is not None and not at.run.counted:
+    over = at.verdict is not None and at.verdict.final
+    if at.confirmed and at.run is not None and not at.run.counted and not over:
         message = "the weights were changed too often to be kept apart; set assignment.salt to begin a new run"
         return Condition("Measured", "False", "TooManyChanges", message)
     mute = [name for name, tally in at.totals.items() if tally.requests >= ENOUGH_REQUESTS and not _reported(tally)]

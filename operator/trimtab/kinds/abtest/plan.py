@@ -28,7 +28,7 @@ from trimtab.kinds.abtest.report import Pass, report, users
 from trimtab.kinds.abtest.routing import drawn, wanted
 from trimtab.kinds.abtest.run import archived, begun, followed, over
 from trimtab.kinds.abtest.status import RunRow, RunStatus, Status, VerdictStatus
-from trimtab.kinds.abtest.verdict import answered, next_verdict, wish
+from trimtab.kinds.abtest.verdict import Wish, answered, next_verdict, wish
 from trimtab.traffic.change import acks, advance
 
 LOOK_AGAIN = timedelta(seconds=15)
@@ -98,23 +98,29 @@ def _step(test: ABTest, seen: Observed, arms: Sequence[Resolved], course: Course
     live = acks(seen.routers, seen.router_reports)
     change = advance(test.status.router, wanted(test, run, verdict, arms), live)
     book = turned(Book(book.ledger, run), change, readings, over=verdict.final)
-    told = Pass(test, seen, arms, book, change, verdict, course.history, counted, found, now)
-    status = report(told)
+    done = Pass(test, seen, arms, book, change, verdict, course.history, counted, found, now)
+    return _planned(done, asked, len(live))
+
+
+def _planned(done: Pass, asked: Wish, routers: int) -> Plan:
+    """What follows from a pass: children, status, and when to look again."""
+    status = report(done)
     at = Standing(
-        arms=arms,
-        run=book.run,
-        verdict=verdict,
+        arms=done.arms,
+        run=done.book.run,
+        verdict=done.verdict,
         wish=asked,
-        routers=len(live),
-        confirmed=change.settled,
-        totals=counts.totals(book.ledger.segments),
+        routers=routers,
+        confirmed=done.change.settled,
+        totals=counts.totals(done.book.ledger.segments),
         power=status.power,
-        events_error=seen.events_error,
+        events_error=done.seen.events_error,
     )
+    whole = _with_conditions(done.test, status, at, done.now)
     return Plan(
-        apply=children(test, seen.platform, change.status),
-        status=quiet(test.status, _with_conditions(test, status, at, now), now).dump(),
-        requeue_after=_requeue(verdict, settled=change.settled),
+        apply=children(done.test, done.seen.platform, done.change.status),
+        status=quiet(done.test.status, whole, done.now).dump(),
+        requeue_after=_requeue(done.verdict, settled=done.change.settled),
     )
 
 
