@@ -93,6 +93,7 @@ def test_a_better_arm_wins_and_gets_everybody() -> None:
     assert (verdict["decision"], verdict["winner"], verdict["final"]) == ("Win", "b", True)
     assert lab.weights() == {"a": 0, "b": 100}
     assert (lab.reason(), lab.condition("Concluded")["status"]) == ("WinnerFound", "True")
+    assert lab.condition("Measured")["reason"] == "Counting", "nothing is wrong with what was counted"
     assert lab.status["evidence"]["summary"].startswith("b +5")
     assert lab.plan().requeue_after is None
 
