@@ -22,8 +22,10 @@ from trimtab_serving.http import (
     Response,
     Scope,
     Send,
+    correlation,
     send_response,
 )
+from trimtab_serving.lane import Lane
 from trimtab_serving.lifecycle import Lifecycle, Phase
 from trimtab_serving.metrics import Metrics
 from trimtab_serving.protocol import v2
@@ -52,6 +54,7 @@ class Application:
         self._revision: Headers = ((b"x-trimtab-revision", settings.revision.encode()),)
         self._routes = Endpoints(lifecycle, metrics).routes()
         self._door = Door(settings.tokens_dir)
+        self.lane = Lane(lifecycle, metrics, self._door)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -112,7 +115,7 @@ class Application:
         return f"there is nothing at {path[:256]!r}"
 
     def _extra(self, request: Request) -> Headers:
-        extra = self._revision + request.correlation()
+        extra = self._revision + correlation(request.headers)
         if self._lifecycle.phase is Phase.DRAINING:
             extra = (*extra, CLOSE)
         return extra
@@ -128,5 +131,5 @@ def _told(request: Request) -> dict[str, str]:
     """What a line of the log says of a request: its path, and by what its client knows it."""
     names = {b"x-request-id": "request_id", b"traceparent": "traceparent"}
     return {"path": request.scope["path"]} | {
-        names[name]: value.decode("latin-1") for name, value in request.correlation()
+        names[name]: value.decode("latin-1") for name, value in correlation(request.headers)
     }

@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ class Waiting(NamedTuple):
     names: Sequence[str]
     rows: int
     since: float
-    answer: asyncio.Future[list[Array]]
+    answer: asyncio.Future[Sequence[Array]]
 
 
 class Batcher:
@@ -46,7 +47,7 @@ class Batcher:
         """How many requests wait."""
         return len(self._queue)
 
-    async def predict(self, arrays: Mapping[str, Array], names: Sequence[str], rows: int) -> list[Array]:
+    async def predict(self, arrays: Mapping[str, Array], names: Sequence[str], rows: int) -> Sequence[Array]:
         """The model's answers; whatever the model raises."""
         loop = asyncio.get_running_loop()
         if self._free and not self._queue:
@@ -81,9 +82,9 @@ class Batcher:
             return []
         first = self._queue[0]
         joined = [first]
-        rows = first.rows
+        rows, alike = first.rows, kind(first.arrays, first.names)
         for other in list(self._queue)[1:]:
-            if rows + other.rows > self._max_rows or not _alike(first, other):
+            if rows + other.rows > self._max_rows or alike != kind(other.arrays, other.names):
                 break
             joined.append(other)
             rows += other.rows
@@ -127,25 +128,33 @@ class Batcher:
             _settle(waiting, part)
         return True
 
-    def _joined(self, batch: Sequence[Waiting]) -> list[list[Array]]:
-        arrays = {name: np.concatenate([waiting.arrays[name] for waiting in batch]) for name in batch[0].arrays}
-        results = self._run(arrays, batch[0].names)
-        total = sum(waiting.rows for waiting in batch)
-        if any(len(result) != total for result in results):
-            raise ModelRefused("the model does not answer row by row; it cannot be batched")
-        ends = np.cumsum([waiting.rows for waiting in batch])[:-1]
-        return [list(parts) for parts in zip(*(np.split(result, ends) for result in results), strict=True)]
+    def _joined(self, batch: Sequence[Waiting]) -> list[Sequence[Array]]:
+        results = self._run(join([waiting.arrays for waiting in batch]), batch[0].names)
+        return split(results, [waiting.rows for waiting in batch])
 
 
-def _settle(waiting: Waiting, answer: list[Array]) -> None:
+def _settle(waiting: Waiting, answer: Sequence[Array]) -> None:
     if not waiting.answer.done():
         waiting.answer.set_result(answer)
 
 
-def _alike(first: Waiting, other: Waiting) -> bool:
-    if first.names != other.names or first.arrays.keys() != other.arrays.keys():
-        return False
-    return all(
-        array.ndim and array.shape[1:] == other.arrays[name].shape[1:] and array.dtype == other.arrays[name].dtype
-        for name, array in first.arrays.items()
-    )
+def kind(arrays: Mapping[str, Array], names: Sequence[str]) -> object:
+    """What requests must share to be joined: the inputs, their types and the shapes of a row, and the outputs."""
+    return names, *[(name, array.dtype, array.shape[1:]) for name, array in arrays.items()]
+
+
+def join(requests: Sequence[Mapping[str, Array]]) -> Mapping[str, Array]:
+    """The rows of all requests, which are of one kind, in their order."""
+    if len(requests) == 1:
+        return requests[0]
+    return {name: np.concatenate([arrays[name] for arrays in requests]) for name in requests[0]}
+
+
+def split(results: Sequence[Array], rows: Sequence[int]) -> list[Sequence[Array]]:
+    """Each request's part of the results, by its number of rows; ModelRefused when there are other numbers of rows."""
+    if len(rows) == 1:
+        return [results]
+    ends = list(accumulate(rows))
+    if any(len(result) != ends[-1] for result in results):
+        raise ModelRefused("the model does not answer row by row; it cannot be batched")
+    return [[result[end - count : end] for result in results] for count, end in zip(rows, ends, strict=True)]

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from trimtab_serving.lane import Exchange, Lane
 from trimtab_serving.protocol.v2 import encode_error
 
 MAX_HEAD_BYTES = 32 << 10
@@ -30,6 +32,8 @@ class Connection(HttpToolsProtocol):
     """From a connection's opening to its first whole request, and from any request's first byte to its last."""
 
     _awaiting: asyncio.TimerHandle | None = None
+    _held: bytes | None = None
+    """The body so far of a request that may be plain."""
     _in_head = False
     _in_message = False
     _fed = 0
@@ -37,6 +41,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client that connects is expected to say something."""
         super().connection_made(transport)
+        self._lane: Lane | None = getattr(self.config.app, "lane", None)
         if len(self.connections) > self.max_connections:
             self._hang_up(HTTPStatus.SERVICE_UNAVAILABLE, f"{self.max_connections} connections are open; close some")
             return
@@ -51,6 +56,8 @@ class Connection(HttpToolsProtocol):
         """Pass on what came, and begin or end to wait for the rest."""
         self._fed = self._fed + len(data) if self._in_head else len(data)
         super().data_received(data)
+        if self._held is not None:
+            self._let_go()
         if self._in_head and self._fed > MAX_HEAD_BYTES:
             self._refuse_head()
         elif self._in_message:
@@ -71,12 +78,73 @@ class Connection(HttpToolsProtocol):
             if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
                 self._refuse_head()
                 return
+        if self._lane is not None and self._lane.leads_to(self.url) and self._is_plain():
+            self._held = b""
+            return
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a request's body."""
+        if self._held is None:
+            super().on_body(body)
+        else:
+            self._held += body
 
     def on_message_complete(self) -> None:
         """The last byte of a request."""
         self._in_message = False
-        super().on_message_complete()
+        if self._held is None or self._lane is None:
+            super().on_message_complete()
+            return
+        exchange: Any = Exchange(self, self.scope, self._held)
+        self._held, self.cycle = None, exchange
+        self._lane.take(exchange, self.url)
+
+    def _is_plain(self) -> bool:
+        """Whether this request could be answered without more ado, were its body here."""
+        parser, before = self.parser, self.cycle
+        return (
+            (before is None or before.response_complete)
+            and parser.get_method() == b"POST"
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not (self.expect_100_continue or parser.should_upgrade() or self.flow.write_paused)
+        )
+
+    def _let_go(self) -> None:
+        """The rest of the body is still to come: this request is one for a task, which can wait."""
+        body, self._held = self._held, None
+        if not self.transport.is_closing():
+            super().on_headers_complete()
+            super().on_body(body or b"")
+
+    def reply(self, exchange: Exchange, answer: bytes) -> None:
+        """Send a whole answer, and take the next request."""
+        exchange.response_complete = True
+        if not self.transport.is_closing():
+            self.transport.write(answer)
+        self.on_response_complete()
+
+    def go_the_long_way(self, exchange: Any) -> None:
+        """Give a request to the application, as if it had never been held."""
+        cycle = RequestResponseCycle(
+            exchange.scope,
+            self.transport,
+            self.flow,
+            self.logger,
+            self.access_logger,
+            self.access_log,
+            self.server_state.default_headers,
+            asyncio.Event(),
+            False,
+            exchange.keep_alive,
+            self.on_response_complete,
+        )
+        cycle.body, cycle.more_body, cycle.disconnected = bytearray(exchange.body), False, exchange.disconnected
+        cycle.message_event.set()
+        if self.cycle is exchange:
+            self.cycle = cycle
+        self._start_asgi_task(cycle, self.app)
 
     def shutdown(self) -> None:
         """The server ends. What a client sent before it could know is on its way, and is answered."""

@@ -42,16 +42,6 @@ class Request:
         self.receive = receive
         self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
 
-    def correlation(self) -> Headers:
-        """What the client wants to recognise the answer by: a sensible x-request-id, a valid traceparent."""
-        found: Headers = ()
-        headers = self.headers
-        if b"x-request-id" in headers and len(headers[b"x-request-id"]) <= MAX_REQUEST_ID_BYTES:
-            found = ((b"x-request-id", headers[b"x-request-id"]),)
-        if b"traceparent" in headers and _TRACEPARENT.fullmatch(headers[b"traceparent"]):
-            found = (*found, (b"traceparent", headers[b"traceparent"]))
-        return found
-
 
 class Response(msgspec.Struct, frozen=True):
     """An answer. Its length is added when it is sent."""
@@ -59,6 +49,16 @@ class Response(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     headers: Headers = (JSON,)
+
+
+def correlation(headers: Mapping[bytes, bytes]) -> Headers:
+    """What the client wants to recognise the answer by: a sensible x-request-id, a valid traceparent."""
+    found: Headers = ()
+    if b"x-request-id" in headers and len(headers[b"x-request-id"]) <= MAX_REQUEST_ID_BYTES:
+        found = ((b"x-request-id", headers[b"x-request-id"]),)
+    if b"traceparent" in headers and _TRACEPARENT.fullmatch(headers[b"traceparent"]):
+        found = (*found, (b"traceparent", headers[b"traceparent"]))
+    return found
 
 
 async def read_body(request: Request, limit: int) -> bytes:

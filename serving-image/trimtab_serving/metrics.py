@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from itertools import accumulate
 from typing import Any
@@ -24,7 +24,8 @@ from trimtab_serving.bundle import BundleInfo
 from trimtab_serving.counting.document import describe_counts
 from trimtab_serving.counting.fold import Counts, Folder
 from trimtab_serving.counting.layout import CODES, LATENCIES, LATENCY_EDGES, Layout
-from trimtab_serving.counting.recorder import Headers, Recorder
+from trimtab_serving.counting.recorder import Answered, Headers, Recorder
+from trimtab_serving.counting.rows import Seen
 from trimtab_serving.counting.sketch import describe_users
 from trimtab_serving.counting.state import State
 from trimtab_serving.outcomes.feedback import FeedbackDesk
@@ -81,6 +82,14 @@ class Metrics(Collector):
             # A prediction is worth more than its count.
             log.exception("a request was answered and not counted")
             return ()
+
+    def answered_together(self, requests: Sequence[Answered], rows: Sequence[int], seen: Seen) -> Sequence[Headers]:
+        """Count inference requests that were answered 200 as one batch, before any leaves; headers for each."""
+        try:
+            return self._recorder.answered_together(requests, rows, seen)
+        except Exception:
+            log.exception("%d requests were answered and not counted", len(requests))
+            return [()] * len(requests)
 
     def set(self, gauge: Gauge, value: float) -> None:
         """Set one of this worker's gauges."""

@@ -44,12 +44,14 @@ class Model:
         self.v1 = V1Codec(signature)
         self.v2 = V2Codec(self.name, self.version, signature)
         self._runtime = runtime
-        self._inline_rows = 0
+        self.inline_rows = 0
+        """Requests of so many rows run on the event loop."""
         self.example = b""
         """The bundle's own request, once it has been answered."""
         self._timeout = settings.timeout_seconds
         slots = getattr(runtime, "slots", THREADS)
         joined = settings.batch_max_size if signature.row_by_row else 1
+        self._joined = joined
         self._batcher = Batcher(
             runtime.run, ThreadPoolExecutor(slots, "predict"), slots, joined, settings.batch_max_wait
         )
@@ -58,19 +60,28 @@ class Model:
             self.name, [self.version], runtime.platform, inputs, outputs, {"digest": settings.digest}
         )
 
-    async def predict(self, call: Call) -> list[Array]:
+    async def predict(self, call: Call) -> Sequence[Array]:
         """The outputs of `call`; RequestError when the model refuses its values. All protocols end here."""
         arrays, names = call.arrays, call.outputs.names
         try:
-            rows = _rows(arrays)
-            if rows <= self._inline_rows:
-                results = self._runtime.run(arrays, names)
+            rows = row_count(arrays)
+            if rows <= self.inline_rows:
+                results: Sequence[Array] = self._runtime.run(arrays, names)
             else:
                 results = await self._elsewhere(arrays, names, rows)
             saw(Seen(arrays, names, results))
             return results
         except ModelRefused as refusal:
             raise RequestError(f"the model refused the input: {_short(refusal)}") from refusal
+
+    @property
+    def joined_rows(self) -> int:
+        """How many rows of several requests may run on the event loop together."""
+        return min(self._joined, self.inline_rows)
+
+    def at_once(self, arrays: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
+        """The outputs `names` of at most `inline_rows` rows, computed here and now; whatever the model raises."""
+        return self._runtime.run(arrays, names)
 
     def warm_up(self, example: bytes) -> None:
         """Answer the bundle's example a few times; learn how many rows may run on the event loop."""
@@ -84,14 +95,14 @@ class Model:
         self.example = example
         # Only ONNX Runtime's cost is in the rows; Python models may wait for anything.
         if self.kind == "onnx":
-            self._inline_rows = int(INLINE_SECONDS * _rows(call.arrays) / max(min(times), 1e-7))
+            self.inline_rows = int(INLINE_SECONDS * row_count(call.arrays) / max(min(times), 1e-7))
 
     @property
     def waiting(self) -> int:
         """How many predictions wait for the model to be free."""
         return self._batcher.depth
 
-    async def _elsewhere(self, arrays: Mapping[str, Array], names: Sequence[str], rows: int) -> list[Array]:
+    async def _elsewhere(self, arrays: Mapping[str, Array], names: Sequence[str], rows: int) -> Sequence[Array]:
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._batcher.predict(arrays, names, rows)
@@ -126,7 +137,8 @@ def load(settings: Settings) -> Model:
     return model
 
 
-def _rows(arrays: Mapping[str, Array]) -> int:
+def row_count(arrays: Mapping[str, Array]) -> int:
+    """How many rows a request has."""
     shape = next(iter(arrays.values())).shape
     return int(shape[0]) if shape else 1
 

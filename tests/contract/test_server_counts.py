@@ -60,8 +60,8 @@ class Traffic:
             except aiohttp.ClientError:
                 self.unanswered += 1
 
-    async def run(self, clients: int, requests: int) -> None:
-        connector = aiohttp.TCPConnector(force_close=True)
+    async def run(self, clients: int, requests: int, *, kept: bool = False) -> None:
+        connector = aiohttp.TCPConnector(force_close=not kept)
         async with aiohttp.ClientSession(connector=connector) as session:
             await asyncio.gather(*(self.send(session, requests) for _ in range(clients)))
 
@@ -97,6 +97,17 @@ async def test_counts_are_exact_over_workers_kills_and_restarts(bundle: tuple[Pa
     assert sum(counts["buckets"]["rows"]) == counts["rows"]
     assert counts["typeErrors"] == {"age": traffic.recount.requests["4xx"], "income": 0, "city": 0}
     assert traffic.recount.requests["4xx"] == 48
+
+
+async def test_counts_are_exact_on_connections_that_are_kept(bundle: tuple[Path, str], tmp_path: Path) -> None:
+    with serving(environment(*bundle, tmp_path / "pod", TRIMTAB_WORKERS="1")) as server:
+        traffic = Traffic(server.url, 4)
+        await traffic.run(clients=32, requests=20, kept=True)
+        counts = server.call("/trimtab/v1/counts")[1]
+    traffic.recount.equals(counts)
+    assert counts["users"] == describe_users(bytes(sketch_of(traffic.users)))
+    assert traffic.unanswered == 0
+    assert len(set(traffic.tokens)) == len(traffic.tokens) > 0
 
 
 async def test_killed_under_load_nothing_answered_is_lost(bundle: tuple[Path, str], tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from trimtab_serving.counting.document import describe_counts
 from trimtab_serving.counting.fold import Folder
 from trimtab_serving.counting.layout import LATENCY_EDGES, Layout
 from trimtab_serving.counting.profile import Boolean, Category, Moments, Numeric, Profile, Score, rest_hash
-from trimtab_serving.counting.recorder import Recorder, saw
+from trimtab_serving.counting.recorder import Answered, Recorder, saw
 from trimtab_serving.counting.rows import Seen
 from trimtab_serving.counting.sketch import describe_users
 from trimtab_serving.counting.state import State
@@ -179,6 +179,22 @@ def test_counts_equal_a_recount_whenever_the_process_dies(requests: list[Any], w
         recount.equals(told_by(state))
         state.slab.fold()
         recount.equals(survivor(home / "state", home))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(REQUESTS, min_size=1, max_size=12), min_size=1, max_size=6))
+def test_requests_counted_together_are_counted_as_those_that_come_alone(turns: list[list[Any]]) -> None:
+    recount = Recount()
+    with tempfile.TemporaryDirectory() as home:
+        state, recorder = open_state(Path(home))
+        for requests in turns:
+            rows = [rows for _, _, rows, _, _ in requests]
+            answered = [Answered(seconds, {b"x-user": user.encode()}) for _, seconds, _, user, _ in requests]
+            whole = seen([row for part in rows for row in part])
+            recorder.answered_together(answered, [len(part) for part in rows], whole)
+            for _, seconds, part, user, _ in requests:
+                recount.add(200, seconds, part, user, None)
+        recount.equals(told_by(state))
 
 
 class Killed(BaseException):

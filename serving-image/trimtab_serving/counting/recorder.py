@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from hashlib import blake2b
+from itertools import accumulate
 from struct import Struct
+from typing import NamedTuple
+
+import numpy as np
 
 from trimtab_serving.bundle import BundleInfo
+from trimtab_serving.counting.fold import Block
 from trimtab_serving.counting.layout import (
     BUCKET,
     BUCKETS,
@@ -42,6 +47,8 @@ MAX_TOKENS = 16
 
 TOKEN_HEADER = b"x-trimtab-token"
 _HEAD = Struct("=6d")
+_OK = status_index(200) * LATENCIES
+_NO_VERDICT = Verdict(-1, float("nan"))
 
 _seen: ContextVar[Seen | None] = ContextVar("seen", default=None)
 
@@ -49,6 +56,13 @@ _seen: ContextVar[Seen | None] = ContextVar("seen", default=None)
 def saw(seen: Seen | None) -> None:
     """Note, in the request's own context, what it showed; None before a request begins."""
     _seen.set(seen)
+
+
+class Answered(NamedTuple):
+    """What is counted of a request besides its rows."""
+
+    seconds: float
+    headers: Mapping[bytes, bytes]
 
 
 class Recorder:
@@ -78,7 +92,7 @@ class Recorder:
         seen = _seen.get() if self._rows else None
         if seen is None or status != 200:
             place = self._inputs.get(refused) if refused is not None else None
-            self._write(cell, seconds, Verdict(-1, float("nan")), -1, KIND_REQUEST if place is None else -1.0 - place)
+            self._write(cell, seconds, _NO_VERDICT, -1, KIND_REQUEST if place is None else -1.0 - place)
             return ()
         rows = _rows(seen)
         if rows == 1:
@@ -99,10 +113,38 @@ class Recorder:
         block[:, SECONDS] = 0
         block[:, BUCKET] = bucket
         block[0, CELL], block[0, SECONDS] = cell, seconds
+        self._append(block)
+        return self._tokens(block, bucket)
+
+    def answered_together(self, requests: Sequence[Answered], rows: Sequence[int], seen: Seen) -> list[Headers]:
+        """Count requests that were answered 200 as one batch; `seen` has the `rows` of each, one behind the other."""
+        cells = [_OK + bisect_left(LATENCY_EDGES, request.seconds) for request in requests]
+        if not self._rows:
+            for request, cell in zip(requests, cells, strict=True):
+                self._write(cell, request.seconds, _NO_VERDICT, -1, KIND_REQUEST)
+            return [()] * len(requests)
+        buckets = [self._bucket(request.headers) if self._user_header else -1 for request in requests]
+        if len(rows) == 1 and rows[0] == 1:
+            return [self._one(cells[0], requests[0].seconds, seen, buckets[0])]
+        block = self._reader.block(seen, sum(rows))
+        firsts = [end - count for end, count in zip(accumulate(rows), rows, strict=True)]
+        block[:, CELL], block[:, SECONDS] = -1, 0
+        block[firsts, CELL], block[firsts, SECONDS] = cells, [request.seconds for request in requests]
+        block[:, BUCKET] = np.repeat(buckets, rows)
+        self._append(block)
+        return [
+            self._tokens(block[first : first + count], bucket)
+            for first, count, bucket in zip(firsts, rows, buckets, strict=True)
+        ]
+
+    def _append(self, block: Block) -> None:
         self._slab.append(block)
         if self._slab.pending >= FOLD_AT and not self._fold_asked:
             self._fold_soon()
-        if self._signer is None or rows > MAX_TOKENS:
+
+    def _tokens(self, block: Block, bucket: int) -> Headers:
+        """The header with a token for each of a request's rows."""
+        if self._signer is None or len(block) > MAX_TOKENS:
             return ()
         sign = self._signer.sign
         verdicts = zip(block[:, SCORE].tolist(), block[:, CLASS].tolist(), strict=True)
