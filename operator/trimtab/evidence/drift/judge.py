@@ -26,6 +26,7 @@ LEVELS: tuple[Level, ...] = ("OK", "Warning", "Critical")
 LEAST_ROWS = 200
 MOST = 3.0
 DISCOVERIES = 0.01
+LEAST_WARN = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,7 @@ def _level(look: FeatureLook, false_rate: float, policy: Policy, reference_rows:
 
 
 def _share(look: FeatureLook, policy: Policy) -> float:
-    return min(max(look.excess, 0.0) / policy.of(look.name).warn, MOST)
+    return min(max(look.excess, 0.0) / max(policy.of(look.name).warn, LEAST_WARN), MOST)
 
 
 def _state(looks: Sequence[FeatureLook], score: float) -> Level:

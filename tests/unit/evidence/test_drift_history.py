@@ -1,0 +1,80 @@
+"""Which window is judged: sums over time, the design effect, and a week that does not grow."""
+
+import random
+
+import pytest
+
+from trimtab.evidence.drift.history import BUCKET, DAILY, DAY, HOUR, LENGTHS, History
+from trimtab.evidence.drift.reference import Feature, Reference
+from trimtab.evidence.drift.window import Window, empty, packed, total, unpacked
+
+REFERENCE = Reference((Feature("flag", "boolean", (5_000, 5_000)), Feature("other", "boolean", (5_000, 5_000))))
+
+
+def bucket(dice, rows, repeats=1):
+    cells = []
+    for _ in REFERENCE.features:
+        ones = sum(dice.random() < 0.5 for _ in range(rows // repeats)) * repeats
+        cells.append((rows - ones, ones))
+    return Window(rows, tuple(cells), (0, 0), moments=(1.0, (dice.random(),), (dice.random(),)), outside=(1.0, 0, 0, 0))
+
+
+def filled(rows, buckets, repeats=1, lengths=LENGTHS, every=1):
+    dice, history, kept = random.Random(1), History(REFERENCE, lengths), []
+    for place in range(0, buckets * every, every):
+        counted = bucket(dice, rows, repeats)
+        history.add(place * BUCKET, counted)
+        kept.append((place * BUCKET, counted))
+    return history, kept
+
+
+@pytest.mark.parametrize(("rows", "seconds"), [(40, HOUR), (8, 6 * HOUR), (2, DAY)])
+def test_the_shortest_window_with_enough_rows_is_chosen(rows, seconds):
+    history, kept = filled(rows, 300)
+    chosen = history.choose()
+    assert chosen.seconds == seconds
+    whole = total(REFERENCE, [counted for _, counted in kept[-seconds // BUCKET :]])
+    assert (chosen.window.rows, chosen.window.cells) == (whole.rows, whole.cells)
+    assert chosen.window.moments == (whole.moments[0], *(pytest.approx(part) for part in whole.moments[1:]))
+    assert chosen.window.outside == whole.outside
+
+
+def test_rows_of_one_entity_make_the_window_longer():
+    assert filled(40, 300)[0].choose().seconds == HOUR
+    history, _ = filled(40, 300, repeats=5)
+    assert min(history.effects(HOUR)) > 3.5
+    assert history.choose().seconds == 6 * HOUR
+
+
+def test_traffic_with_a_daily_cycle_may_ask_for_whole_days():
+    assert filled(30, 300, lengths=DAILY)[0].choose().seconds == DAY
+
+
+def test_too_little_is_the_longest_window():
+    history, kept = filled(1, 40, every=60)
+    chosen = history.choose()
+    assert chosen.seconds == 7 * DAY
+    assert chosen.window.rows == sum(start >= (kept[-1][0] + BUCKET - 7 * DAY) for start, _ in kept)
+
+
+def test_what_is_older_than_a_week_is_forgotten():
+    history, _ = filled(1, 100, every=288)
+    assert history.choose().window.rows == 7
+    assert len(history._buckets) == 7
+
+
+def test_entities_that_come_back_within_the_hour_are_seen():
+    """Sixty rows an hour of one value each: no bucket differs from the next of its hour, but hours do."""
+    dice, history = random.Random(2), History(REFERENCE)
+    for place in range(288):
+        if place % 12 == 0:
+            one = dice.random() < 0.5
+        history.add(place * BUCKET, Window(5, ((5 * (not one), 5 * one),) * 2, (0, 0)))
+    assert min(history.effects(HOUR)) > 5
+
+
+def test_a_window_is_packed_and_comes_back():
+    given = bucket(random.Random(3), 7)
+    assert unpacked(packed(given), given) == given
+    nothing = empty(REFERENCE)
+    assert unpacked(packed(nothing), nothing) == nothing
