@@ -1,6 +1,7 @@
 """The statistics of drift against scipy, on counts and on the raw values that the counts are of."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def test_the_design_effect_is_the_number_of_rows_that_come_together(repeats):
 def test_successive_windows_show_entities_that_come_back_and_not_one_shift():
     dice = np.random.default_rng(3)
     hours = (5 * dice.multinomial(200, [0.1] * 10, 24)).tolist()
-    ratios = [succession(a, b) for a, b in zip(hours, hours[1:], strict=False)]
+    ratios = [succession(a, b) for a, b in pairwise(hours)]
     assert typical(ratios) == pytest.approx(5, rel=0.35)
     shifted = succession(hours[0], [1000] + [0] * 9)
     assert shifted > 100

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+SURE = 0.03
+"""Below this Kolmogorov's tail differs from 1 by less than 1e-300."""
+
 
 def chi_squared_tail(statistic: float, freedom: int) -> float:
     """P(X >= statistic) for chi-squared with `freedom` whole degrees of freedom; 1 without any.
@@ -26,7 +29,7 @@ def kolmogorov_tail(value: float) -> float:
     Kolmogorov, 1933, for large values; for small ones the theta-transformed series (Feller, Annals of Mathematical
     Statistics 19, 1948, eq. 1.4), where the other one cancels.
     """
-    if value <= 0:
+    if value < SURE:
         return 1.0
     if value < 1.18:
         step = (math.pi / value) ** 2 / 8

@@ -1,0 +1,81 @@
+"""Drift on simulated traffic: no alarm without a shift, and soon one with it. Streams are seeded.
+
+The simulated months are judged in numpy, which is held against the operator's own code look by look.
+"""
+
+import numpy as np
+import pytest
+
+from bench import drift
+from bench.drift import DAY, HOUR, MIXES, Mix
+from trimtab.evidence.drift.history import BUCKET, History
+from trimtab.evidence.drift.judge import judge
+from trimtab.evidence.drift.reference import Feature, Reference
+from trimtab.evidence.drift.window import Window
+
+
+def dice(seed):
+    return np.random.default_rng(seed)
+
+
+@pytest.mark.parametrize("mix", MIXES, ids=lambda mix: mix.name)
+def test_three_months_without_drift_have_no_episode(mix):
+    for seed in range(3):
+        counts = drift.stream(dice(seed), mix, drift.MONTH)
+        found = drift.looks(counts, mix, drift.reference_of(dice(seed + 100), mix, drift.MONTH))
+        assert drift.episodes(found.ours) == 0
+
+
+def test_bare_rules_cry_wolf_on_the_same_streams():
+    few, many = MIXES[0], MIXES[3]
+    for mix, rule in ((few, "psi"), (few, "p_value"), (many, "p_value")):
+        found = drift.looks(drift.stream(dice(1), mix, 5 * DAY), mix, drift.reference_of(dice(2), mix, 5 * DAY))
+        assert drift.episodes(getattr(found, rule)) > 10
+
+
+def test_a_daily_cycle_needs_a_remedy():
+    mix = Mix("cycle", 100, cycle=0.5)
+    found = drift.looks(drift.stream(dice(1), mix, 5 * DAY), mix, drift.reference_of(dice(2), mix, 5 * DAY))
+    assert drift.episodes(found.ours) >= 5
+
+
+@pytest.mark.parametrize(
+    ("mix", "limits"),
+    [
+        (Mix("1 h", 100), {0.5: 70, 0.75: 50, 1.0: 40}),
+        (Mix("1 h, many", 1_000), {0.5: 70, 0.75: 50, 1.0: 45}),
+        (Mix("6 h", 100, window=6 * HOUR), {0.5: 350, 0.75: 245, 1.0: 190}),
+        (Mix("repeated", 1_000, 20), {0.5: 100, 0.75: 55, 1.0: 45}),
+    ],
+    ids=lambda value: value.name if isinstance(value, Mix) else "",
+)
+def test_shifts_are_seen_in_time(mix, limits):
+    for shift, limit in limits.items():
+        assert np.median([drift.delay(dice(seed), mix, shift) for seed in range(9)]) <= limit
+
+
+@pytest.mark.parametrize("mix", [MIXES[2], MIXES[4], MIXES[7], MIXES[8]], ids=lambda mix: mix.name)
+def test_the_vectorised_rule_is_the_operator_s(mix):
+    """Two days of every feature, with a shift in the second: effects, and what each look says."""
+    buckets = 2 * DAY
+    counts = drift.stream(dice(3), mix, buckets, 0.6, DAY + 3, shifted=2)
+    known = drift.reference_of(dice(4), mix, buckets)
+    ours, effects = drift.looks(counts, mix, known).ours, drift.design(counts, HOUR)
+    edges = tuple(drift.EDGES.tolist())
+    reference = Reference(
+        tuple(
+            Feature(f"f{i}", "numeric", tuple(known[i, 0].tolist()), 0, edges, tuple(range(9)), (0, 9))
+            for i in range(drift.FEATURES)
+        )
+    )
+    history = History(reference, (3_600,))
+    for place in range(buckets):
+        cells = tuple(tuple(part) for part in counts[:, place].tolist())
+        history.add(place * BUCKET, Window(sum(cells[0]), cells, (0,) * len(cells)))
+        if place % 7 == 0 or DAY < place < DAY + 30:
+            chosen = history.choose()
+            assert chosen.effects == pytest.approx(effects[:, place].tolist(), rel=1e-9)
+            look = judge(reference, chosen.window, chosen.effects)
+            assert any(feature.drifted for feature in look.features) == ours[place]
+    assert ours.any()
+    assert not ours[:DAY].any()
