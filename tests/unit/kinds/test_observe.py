@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 
-from tests.memory_operator import PLATFORM, MemoryRegistry, drive
+from tests.memory_operator import PLATFORM, MemoryRegistry, MemorySources, drive
 from tests.unit.kinds import kubelet
 from tests.unit.kinds.builders import (
     front,
@@ -14,7 +16,8 @@ from tests.unit.kinds.builders import (
     seen_mdep,
     workload,
 )
-from trimtab.core.objects import Ref
+from trimtab.core.objects import Object, Ref
+from trimtab.evidence.sources import RouterReport
 from trimtab.kinds.mlmodel import observe as mlmodel
 from trimtab.kinds.mlmodel.api import MLModel
 from trimtab.kinds.modeldeployment import observe as modeldeployment
@@ -76,6 +79,21 @@ def test_an_import_is_seen_with_its_pods() -> None:
     assert [p["metadata"]["name"] for p in found.pods] == ["p"]
 
 
+class Patient(MemorySources):
+    """Sources that note how old answers may be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ages: list[float] = []
+
+    async def routers(self, pods: Sequence[Object], max_age_seconds: float) -> Mapping[str, RouterReport]:
+        self.ages.append(max_age_seconds)
+        return await super().routers(pods, max_age_seconds)
+
+
+ROUTED = {"trimtab.dev/router": "risk"}
+
+
 class TestModelDeployment:
     obj = mdep_object()
 
@@ -92,6 +110,19 @@ class TestModelDeployment:
         service = front(self.obj, 1)
         service["spec"] = {"selector": selector} if selector is not None else {}
         assert seen_mdep(self.obj, None, [service]).selected("risk") == revision
+
+    @pytest.mark.parametrize(("selector", "fresh"), [({"trimtab.dev/revision": "abc"}, True), (ROUTED, False)])
+    def test_routers_that_the_front_waits_for_are_asked_again_and_again(
+        self, selector: dict[str, str], fresh: bool
+    ) -> None:
+        """They say only later that they have found the pods; old answers would keep the front from them."""
+        arm = {"name": "r1", "host": "risk-1.team-a.svc", "port": 8080, "reserved": 0, "revision": "1", "weight": 10000}
+        told = {"salt": "s", "header": "x", "arms": [arm], "control": "r1"}
+        obj = mdep_object(rollout={"strategy": "Canary"}) | {"status": {"router": told}}
+        service, counts = front(obj, 1), Patient()
+        service["spec"]["selector"] = selector
+        seen_mdep(obj, None, [service], counts=counts)
+        assert [age < 1 for age in counts.ages] == [fresh]
 
     def test_without_a_front_nobody_is_selected(self) -> None:
         assert seen_mdep(self.obj, None).selected("risk") == ""

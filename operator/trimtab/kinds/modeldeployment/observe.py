@@ -54,17 +54,19 @@ class Observed:
 
     def selected(self, name: str) -> str:
         """The revision that the front Service sends traffic to, or an empty string."""
-        return str(self._front(name).get(metadata.REVISION, ""))
+        return str(_front(self.children, name).get(metadata.REVISION, ""))
 
     def routed(self, name: str) -> bool:
         """Whether the front Service sends traffic to routers."""
-        return metadata.ROUTER in self._front(name)
+        return metadata.ROUTER in _front(self.children, name)
 
-    def _front(self, name: str) -> Mapping[str, Any]:
-        for child in self.children:
-            if child["kind"] == SERVICE.kind and child["metadata"]["name"] == name:
-                return dict(child["spec"].get("selector", {}))
-        return {}
+
+def _front(children: Sequence[Object], name: str) -> Mapping[str, Any]:
+    """The selector of the front Service."""
+    for child in children:
+        if child["kind"] == SERVICE.kind and child["metadata"]["name"] == name:
+            return dict(child["spec"].get("selector", {}))
+    return {}
 
 
 def model_ref(obj: Object) -> Ref:
@@ -90,7 +92,7 @@ async def observe(mdep: ModelDeployment, view: View, platform: Platform, counts:
             if child["kind"] == DEPLOYMENT.kind and child["metadata"]["name"] != router_name(name)
         },
         routers=routers,
-        router_reports=await counts.routers(routers, FRESH_SECONDS if _moves(mdep) else RESTING_SECONDS),
+        router_reports=await counts.routers(routers, FRESH_SECONDS if _moves(mdep, children) else RESTING_SECONDS),
         model_reports=await counts.models(candidate, FRESH_SECONDS) if _counts_pods(mdep) else {},
         smoke_reports=await counts.smoke(candidate[:1], SMOKE_SECONDS) if _smokes(mdep) else {},
         held_by=_held_by(view.referrers(Ref(mdep.kind, namespace, name), "ABTest")),
@@ -103,10 +105,11 @@ def _candidate(record: RolloutStatus | None, pods: Sequence[Object]) -> Sequence
     return [pod for pod in pods if live(pod) and pod["metadata"]["labels"].get(metadata.REVISION) == name]
 
 
-def _moves(mdep: ModelDeployment) -> bool:
+def _moves(mdep: ModelDeployment, children: Sequence[Object]) -> bool:
     """Whether routers have something to learn, or to tell."""
     told, record = mdep.status.router, mdep.status.rollout
-    return told is None or len(told.arms) > 1 or (record is not None and record.under_way)
+    waits = metadata.ROUTER not in _front(children, mdep.metadata["name"])
+    return waits or told is None or len(told.arms) > 1 or (record is not None and record.under_way)
 
 
 def _counts_pods(mdep: ModelDeployment) -> bool:
