@@ -17,6 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from trimtab.evidence.drift.history import History
+from trimtab.evidence.drift.judge import judge
+from trimtab.evidence.drift.table import Binning, Rows
+
 Dice = np.random.Generator
 FEATURES, GROUPS, REFERENCE = 20, 10, 50_000
 HOUR, DAY = 12, 288
@@ -245,6 +249,25 @@ def delays(dice: Dice, runs: int) -> Iterator[tuple[str, dict[str, str]]]:
         yield mix.name, {name: f"{value:.0f}" for name, value in medians.items()}
 
 
+def cost(dice: Dice) -> Iterator[tuple[str, dict[str, str]]]:
+    """Processor time of one look at twenty numbers, from counts, as the operator has them."""
+    texts = {f"f{i}": [repr(x) for x in dice.normal(size=10_000).tolist()] for i in range(FEATURES)}
+    binning = Binning(texts)
+    rows = Rows(binning, texts)
+    history, window = History(binning.reference), rows.window(0, 100, 0)
+    judged, kept = [], []
+    for place in range(300):
+        began = time.process_time()
+        history.add(place * 300, window)
+        chosen = history.choose()
+        between = time.process_time()
+        judge(binning.reference, chosen.window, chosen.effects)
+        kept.append(between - began)
+        judged.append(time.process_time() - between)
+    found = {"taking counts in": kept, "judging them": judged}
+    yield "milliseconds, median", {name: f"{1_000 * float(np.median(times)):.1f}" for name, times in found.items()}
+
+
 def show(title: str, rows: Iterator[tuple[str, dict[str, str]]]) -> None:
     print(f"\n{title}\n")
     for place, (name, cells) in enumerate(rows):
@@ -262,6 +285,7 @@ def main() -> None:
     dice, began = np.random.default_rng(given.seed), time.process_time()
     show("False episodes a month (share of the time in alarm), without drift", stationary(dice, given.months))
     show("Minutes from a shift to the alarm, median", delays(dice, given.runs))
+    show("One look at 20 numbers", cost(dice))
     print(f"\n{time.process_time() - began:.0f} s of processor time")
 
 

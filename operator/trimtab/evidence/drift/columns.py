@@ -46,12 +46,13 @@ class Coded(NamedTuple):
 
 def column_of(name: str, texts: Sequence[str], *, categorical: bool) -> Column:
     """The feature of a reference column; ValueError when it can say nothing."""
+    values = [] if categorical else numbers(texts)
+    found = [value for value in values if value is not None and value == value]
+    if found and len(found) >= NUMERIC_SHARE * (len(found) + values.count(None)):
+        return Column(_numeric(name, found, len(texts) - len(found) - values.count(None)))
     present = [text for text in texts if not is_missing(text)]
     if not present:
         raise ValueError("the reference has no value in it")
-    numbers = [value for value in map(number, present) if value is not None]
-    if not categorical and len(numbers) >= NUMERIC_SHARE * len(present):
-        return Column(_numeric(name, numbers, len(texts) - len(present)))
     counted = Counter(present)
     if len(present) > NAMED_ROWS and len(counted) > len(present) / 2:
         raise ValueError(f"it looks like an identifier: {len(counted)} values in {len(present)} rows")
@@ -71,15 +72,20 @@ def code(column: Column, texts: Sequence[str]) -> Coded:
         places = {text: place for place, text in enumerate(feature.categories)}
         places |= dict.fromkeys(column.rest, missing - 2)
         return Coded([missing if is_missing(text) else places.get(text, missing - 1) for text in texts], [], [])
-    numbers = [None if is_missing(text) else number(text) for text in texts]
+    values = numbers(texts)
     cells = [
-        bisect_right(feature.edges, value) if value is not None else wrong - is_missing(text)
-        for text, value in zip(texts, numbers, strict=True)
+        bisect_right(feature.edges, value) if value is not None and value == value else wrong - (value is not None)
+        for value in values
     ]
-    present = [math.nan if value is None else value for value in numbers]
-    # NaN compares false with everything, so that it has to be the first argument to come through both.
-    scaled = [min(max((value - feature.mean) / feature.deviation, -CLIP), CLIP) for value in present]
-    return Coded(cells, scaled, [_outside(feature, value) for value in present])
+    present = [math.nan if value is None else value for value in values]
+    scaled = [(value - feature.mean) / feature.deviation for value in present]
+    if not -CLIP <= min(scaled, default=0.0) <= max(scaled, default=0.0) <= CLIP:
+        # NaN compares false with everything, so that it has to be the first argument to come through both.
+        scaled = [min(max(z, -CLIP), CLIP) for z in scaled]
+    first, last = feature.inside
+    inside = range(first, last + 1)
+    pairs = zip(cells, present, strict=True)
+    return Coded(cells, scaled, [0.0 if cell in inside else _outside(feature, value) for cell, value in pairs])
 
 
 def _outside(feature: Feature, value: float) -> float:
@@ -88,6 +94,19 @@ def _outside(feature: Feature, value: float) -> float:
     if math.isfinite(far):
         return far
     return 0.0 if math.isnan(value) else math.copysign(2.0 ** (BEYOND - 1), value)
+
+
+def numbers(texts: Sequence[str]) -> list[float | None]:
+    """The number in each cell, NaN for a missing one, None for what is no number."""
+    if "_" not in "".join(texts):
+        try:
+            plain = [float(text) for text in texts]
+        except ValueError:
+            pass
+        else:
+            if all(map(math.isfinite, plain)) and -LARGEST <= min(plain, default=0) <= max(plain, default=0) <= LARGEST:
+                return list(plain)
+    return [math.nan if is_missing(text) else number(text) for text in texts]
 
 
 def is_missing(text: str) -> bool:
@@ -123,8 +142,8 @@ def quantile(values: Sequence[float], share: float) -> float:
     return values[low] if values[low] == values[high] else values[low] + (place - low) * (values[high] - values[low])
 
 
-def _numeric(name: str, numbers: Sequence[float], missing: int) -> Feature:
-    finite = sorted(value for value in numbers if math.isfinite(value)) or [0.0]
+def _numeric(name: str, values: Sequence[float], missing: int) -> Feature:
+    finite = sorted(value for value in values if math.isfinite(value)) or [0.0]
     scale = max(1.0, abs(finite[0]), abs(finite[-1]))
     mean = scale * fmean(value / scale for value in finite)
     spread = scale * math.sqrt(fmean(((value - mean) / scale) ** 2 for value in finite))
@@ -132,7 +151,7 @@ def _numeric(name: str, numbers: Sequence[float], missing: int) -> Feature:
     deviation = spread if finite[0] < finite[-1] and math.isfinite(spread) and spread > 0 else 1.0
     edges = edges_of(finite, deviation)
     counts = [0] * (len(edges) + 1)
-    for value in numbers:
+    for value in values:
         counts[bisect_right(edges, value)] += 1
     places = {bisect_left(edges, quantile(finite, share)) for share in DECILES}
     inside = (bisect_right(edges, finite[0]), bisect_right(edges, finite[-1]))

@@ -13,7 +13,7 @@ def chi_squared_tail(statistic: float, freedom: int) -> float:
 
     Abramowitz and Stegun, 26.4.4 and 26.4.5: finite sums of positive terms, so nothing cancels.
     """
-    if freedom < 1 or statistic <= 0:
+    if freedom < 1 or statistic < 1e-300:
         return 1.0
     half = statistic / 2
     odd = freedom % 2
