@@ -86,6 +86,7 @@ features = st.builds(
         mean=1.0,
         deviation=0.5,
         importance=importance,
+        sums=tuple(float(count) for count in cells),
     ),
     some_counts,
     counts,
@@ -93,14 +94,14 @@ features = st.builds(
     st.one_of(st.none(), st.floats(0, 1)),
 )
 windows = st.builds(
-    lambda cells, missing, wrong, moments, outside: Window(
-        sum(cells) + missing + wrong, (cells,), (missing,), (0,) * 24, (wrong,), moments, outside
+    lambda cells, missing, wrong, moments, sums: Window(
+        sum(cells) + missing + wrong, (cells,), (missing,), (0,) * 24, (wrong,), moments, (sums,)
     ),
     some_counts,
     counts,
     counts,
     st.one_of(st.none(), st.just((3.0, (1.0,), (2.0,)))),
-    st.one_of(st.just(()), st.tuples(st.floats(0, 1e9), st.floats(0, 1e9))),
+    st.one_of(st.just(()), st.tuples(*[st.integers(-(10**9), 10**9).map(float)] * 4)),
 )
 
 

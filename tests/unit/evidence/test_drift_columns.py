@@ -38,7 +38,9 @@ def test_values_that_are_none_and_those_beyond_all():
     assert coded.cells[:6] == [last + 1, last + 1, last + 2, last + 2, last, 0]
     assert [math.isnan(z) for z in coded.z] == [True] * 4 + [False] * 3
     assert coded.z[4:6] == [8, -8]
-    assert coded.outside == [0, 0, 0, 0, 16, -16, 0]
+    edges, mean, deviation = column.feature.edges, column.feature.mean, column.feature.deviation
+    ends = [(edge - mean) / deviation for edge in (edges[-1], edges[0])]
+    assert coded.far == [0, 0, 0, 0, *ends, (5 - mean) / deviation]
 
 
 def test_one_column_in_twenty_wrong_is_still_a_number():

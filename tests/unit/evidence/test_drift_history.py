@@ -16,7 +16,7 @@ def bucket(dice, rows, repeats=1):
     for _ in REFERENCE.features:
         ones = sum(dice.random() < 0.5 for _ in range(rows // repeats)) * repeats
         cells.append((rows - ones, ones))
-    return Window(rows, tuple(cells), (0, 0), moments=(1.0, (dice.random(),), (dice.random(),)), outside=(1.0, 0, 0, 0))
+    return Window(rows, tuple(cells), (0, 0), moments=(1.0, (dice.random(),), (dice.random(),)), sums=((1.0, 2.5), ()))
 
 
 def filled(rows, buckets, repeats=1, lengths=LENGTHS, every=1):
@@ -36,7 +36,7 @@ def test_the_shortest_window_with_enough_rows_is_chosen(rows, seconds):
     whole = total(REFERENCE, [counted for _, counted in kept[-seconds // BUCKET :]])
     assert (chosen.window.rows, chosen.window.cells) == (whole.rows, whole.cells)
     assert chosen.window.moments == (whole.moments[0], *(pytest.approx(part) for part in whole.moments[1:]))
-    assert chosen.window.outside == whole.outside
+    assert chosen.window.sums == whole.sums
 
 
 def test_rows_of_one_entity_make_the_window_longer():

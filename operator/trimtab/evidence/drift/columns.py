@@ -40,8 +40,8 @@ class Coded(NamedTuple):
     cells: list[int]
     z: list[float]
     """Standardised by the reference and cut to ±8; NaN where there is no value."""
-    outside: list[float]
-    """How far above the range of the reference, in deviations; below it, negative."""
+    far: list[float]
+    """Standardised and not cut, 0 where there is no value; infinite ones are at the outermost edges."""
 
 
 def column_of(name: str, texts: Sequence[str], *, categorical: bool) -> Column:
@@ -82,18 +82,18 @@ def code(column: Column, texts: Sequence[str]) -> Coded:
     if not -CLIP <= min(scaled, default=0.0) <= max(scaled, default=0.0) <= CLIP:
         # NaN compares false with everything, so that it has to be the first argument to come through both.
         scaled = [min(max(z, -CLIP), CLIP) for z in scaled]
-    first, last = feature.inside
-    inside = range(first, last + 1)
-    pairs = zip(cells, present, strict=True)
-    return Coded(cells, scaled, [0.0 if cell in inside else _outside(feature, value) for cell, value in pairs])
+    return Coded(
+        cells,
+        scaled,
+        [z if -CLIP < z < CLIP else _far(feature, value) for z, value in zip(scaled, present, strict=True)],
+    )
 
 
-def _outside(feature: Feature, value: float) -> float:
-    low, high = feature.edges[feature.inside[0] - 1], feature.edges[feature.inside[1]]
-    far = (min(value - low, 0.0) + max(value - high, 0.0)) / feature.deviation
-    if math.isfinite(far):
-        return far
-    return 0.0 if math.isnan(value) else math.copysign(2.0 ** (BEYOND - 1), value)
+def _far(feature: Feature, value: float) -> float:
+    if math.isnan(value):
+        return 0.0
+    at = max(feature.edges[0], min(value, feature.edges[-1])) if math.isinf(value) else value
+    return (at - feature.mean) / feature.deviation
 
 
 def numbers(texts: Sequence[str]) -> list[float | None]:

@@ -75,25 +75,38 @@ def total_variation(reference: Sequence[float], current: Sequence[float]) -> flo
 
 
 def wasserstein(
-    feature: Feature, reference: Sequence[float], current: Sequence[float], outside: Sequence[float] = ()
+    feature: Feature, reference: Sequence[float], current: Sequence[float], sums: Sequence[float] = ()
 ) -> float:
     """The area between the distribution functions of a number, in standard deviations of the reference.
 
-    Vallender, Theory of Probability and its Applications 18, 1974. Rows are spread evenly over their cell, or stand at
-    its lower edge where that explains the reference's mean better, as with whole numbers. `outside` has the mean
-    distances of the rows below and above the range of training, which make what lies there exact; without it, rows
+    Vallender, Theory of Probability and its Applications 18, 1974. With the `sums` of z by cell, and the reference's,
+    the area in each cell is exact unless the functions cross there. Without them rows are spread evenly over their
+    cell, or stand at its lower edge where that explains the reference's mean better, as with whole numbers; and those
     beyond the outermost edge count as if they were at it.
     """
     differences = steps(reference, current)
     if not differences:
         return 0.0
-    first, last = (feature.inside[0] - 1, feature.inside[1]) if outside else (0, len(feature.edges) - 1)
-    pairs = list(zip(pairwise(differences[first : last + 1]), pairwise(feature.edges[first : last + 1]), strict=True))
+    if sums and feature.sums:
+        return math.fsum(_areas(feature, differences, sums, sum(reference), sum(current)))
+    pairs = zip(pairwise(differences), pairwise(feature.edges), strict=True)
     if _stands_at_edges(feature):
         area = math.fsum(abs(after) * (high - low) for (_, after), (low, high) in pairs)
     else:
         area = math.fsum(_area(before, after) * (high - low) for (before, after), (low, high) in pairs)
-    return area / feature.deviation + math.fsum(outside)
+    return area / feature.deviation
+
+
+def _areas(
+    feature: Feature, differences: Sequence[float], sums: Sequence[float], m: float, n: float
+) -> Iterator[float]:
+    """The area in each cell by parts: the integral of F over a cell is x F at its ends less that of x dF."""
+    at_edges = [
+        (edge - feature.mean) / feature.deviation * step for edge, step in zip(feature.edges, differences, strict=True)
+    ]
+    masses = (now / n - before / m for now, before in zip(sums, feature.sums, strict=True))
+    for (low, high), mass in zip(pairwise([0.0, *at_edges, 0.0]), masses, strict=True):
+        yield abs(high - low - mass)
 
 
 def _area(before: float, after: float) -> float:

@@ -155,7 +155,7 @@ def _measured(feature: Feature, window: Window, place: int, effect: float) -> Fe
     m, n = sum(before), sum(cells)
     some, others = feature.grouped(before), feature.grouped(cells)
     numeric = feature.kind == "numeric"
-    outside = window.outside[2 * place : 2 * place + 2]
+    sums = window.sums[place] if window.sums and before is feature.counts else ()
     psi = distance.psi(some, others)
     floor = distance.noise_floor(len(distance.used(some, others)[0]), effect, n, m)
     ks = (distance.kolmogorov_smirnov if numeric else distance.total_variation)(before, cells)
@@ -170,7 +170,7 @@ def _measured(feature: Feature, window: Window, place: int, effect: float) -> Fe
         p_value,
         ks,
         kolmogorov_tail(scale * ks) if numeric else p_value,
-        distance.wasserstein(feature, before, cells, [far / n for far in outside] if n else ()) if numeric else None,
+        distance.wasserstein(feature, before, cells, sums) if numeric else None,
         distance.jensen_shannon(some, others),
         distance.tail(feature, before, cells) if numeric else None,
     )

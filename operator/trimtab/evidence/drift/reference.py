@@ -40,6 +40,8 @@ class Feature:
     role: Role = "input"
     listed: bool = True
     """Whether the last two cells of a category are OTHER and UNSEEN."""
+    sums: tuple[float, ...] = field(default=(), repr=False)
+    """The sum of z over the rows of each cell, where it was counted: distances are then as good as exact."""
     hours: tuple[Cells, ...] = field(default=(), repr=False)
     """The counts by hour of the day, UTC, where the reference was dated; 24 of them, or none."""
 

@@ -37,7 +37,10 @@ class Binning:
         self._moments = numeric[:MOST_MOMENTS]
         self.reference = Reference(features)
         rows = Rows(self, table)
-        self.reference = Reference(rows.by_hour(times) if times else features, self._second_moments(rows))
+        whole = rows.window(0, rows.size)
+        given = zip(rows.by_hour(times) if times else features, whole.sums, strict=True)
+        summed = tuple(replace(feature, sums=sums) for feature, sums in given)
+        self.reference = Reference(summed, self._second_moments(whole))
 
     def codes(self, table: Table, rows: int) -> list[Coded]:
         """Each feature's cells; a column that the table has not is missing in all rows."""
@@ -48,11 +51,10 @@ class Binning:
         """The features whose second moments are taken."""
         return self._moments
 
-    def _second_moments(self, rows: Rows) -> Moments | None:
-        counted = rows.window(0, rows.size).moments
+    def _second_moments(self, whole: Window) -> Moments | None:
         names = tuple(self.reference.features[i].name for i in self._moments)
         shell = Moments(names, 0, (), ())
-        return Window(0, (), (), moments=counted).moments_of(shell) if counted else None
+        return whole.moments_of(shell) if whole.moments else None
 
 
 class Rows:
@@ -66,17 +68,16 @@ class Rows:
 
     def window(self, start: int, stop: int, hour: int | None = None) -> Window:
         """The counts of rows `start` up to `stop`; `hour` is the hour of the day that they belong to."""
-        cells, missing, wrong, outside = [], [], [], []
+        cells, missing, wrong, sums = [], [], [], []
         for feature, coded in zip(self._features, self._coded, strict=True):
             counts = _tally(coded.cells[start:stop], len(feature.counts) + 2)
             cells.append(tuple(counts[:-2]))
             missing.append(counts[-2])
             wrong.append(counts[-1])
-            far = coded.outside[start:stop]
-            outside += [-sum(value for value in far if value < 0), sum(value for value in far if value > 0)]
+            sums.append(_summed(coded.cells[start:stop], coded.far[start:stop], len(feature.counts)))
         hours = tuple(stop - start if at == hour else 0 for at in range(HOURS))
         moments = self._moments([column[start:stop] for column in self._z])
-        return Window(stop - start, tuple(cells), tuple(missing), hours, tuple(wrong), moments, tuple(outside))
+        return Window(stop - start, tuple(cells), tuple(missing), hours, tuple(wrong), moments, tuple(sums))
 
     def by_hour(self, times: Sequence[float]) -> tuple[Feature, ...]:
         """The reference's features with their counts by hour of the day, where each hour has enough rows for it."""
@@ -122,3 +123,13 @@ def _tally(cells: Sequence[int], size: int) -> list[int]:
     for cell in cells:
         counts[cell] += 1
     return counts
+
+
+def _summed(cells: Sequence[int], values: Sequence[float], size: int) -> tuple[float, ...]:
+    """The sum of the values in each cell; nothing for what has no values."""
+    if not values:
+        return ()
+    sums = [0.0] * (size + 2)
+    for cell, value in zip(cells, values, strict=True):
+        sums[cell] += value
+    return tuple(sums[:-2])

@@ -6,10 +6,12 @@ import zlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from itertools import islice, zip_longest
+from typing import Any, TypeVar
 
 from trimtab.evidence.drift.reference import HOURS, Cells, Moments, Reference
+
+T = TypeVar("T", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +27,8 @@ class Window:
     """Values of a wrong type, by feature; none where they are not counted."""
     moments: tuple[float, tuple[float, ...], tuple[float, ...]] | None = None
     """Rows, the sums of z and those of z zᵀ row by row."""
-    outside: tuple[float, ...] = ()
-    """How far values lie below the range of training, summed, and above it, for each feature; in deviations. Where it
-    is not counted, values outside count by their cells."""
+    sums: tuple[tuple[float, ...], ...] = ()
+    """The sums of z by cell, for each feature; none where they are not counted, as in pods."""
 
     def __add__(self, other: Window) -> Window:
         return self._with(other, 1)
@@ -43,9 +44,7 @@ class Window:
             _joined(self.hours, other.hours, sign),
             _joined(self.wrong, other.wrong, sign),
             self._moments(other, sign),
-            tuple(a + sign * b for a, b in zip(self.outside, other.outside, strict=True))
-            if self.outside and other.outside
-            else self.outside or tuple(sign * b for b in other.outside),
+            tuple(_joined(a, b, sign) for a, b in zip_longest(self.sums, other.sums, fillvalue=())),
         )
 
     def _moments(self, other: Window, sign: int) -> tuple[float, tuple[float, ...], tuple[float, ...]] | None:
@@ -65,7 +64,7 @@ class Window:
         return Moments(reference.features, n, tuple(s / n for s in sums), rows)
 
 
-def _joined(left: Cells, right: Cells, sign: int) -> Cells:
+def _joined(left: tuple[T, ...], right: tuple[T, ...], sign: int) -> tuple[T, ...]:
     if not left or not right:
         return left if not right else tuple(sign * b for b in right)
     return tuple(a + sign * b for a, b in zip(left, right, strict=True))
@@ -120,7 +119,7 @@ def packed(window: Window) -> tuple[bytes, bytes]:
     """The window in about as many bytes as it has cells that are not empty."""
     whole = [window.rows, *window.missing, *window.hours, *window.wrong, *(n for cells in window.cells for n in cells)]
     n, sums, products = window.moments or (0.0, (), ())
-    floats = array("d", [*window.outside, n, *sums, *products])
+    floats = array("d", [n, *sums, *products, *(z for cells in window.sums for z in cells)])
     return zlib.compress(array("q", whole).tobytes(), 1), zlib.compress(floats.tobytes(), 1)
 
 
@@ -132,6 +131,8 @@ def unpacked(content: tuple[bytes, bytes], like: Window) -> Window:
     missing, hours, wrong, *cells = (
         tuple(islice(given, len(part))) for part in (like.missing, like.hours, like.wrong, *like.cells)
     )
-    outside, n = tuple(islice(sums, len(like.outside))), next(sums)
-    moments = (n, tuple(islice(sums, len(like.moments[1]))), tuple(sums)) if like.moments else None
-    return Window(rows, tuple(cells), missing, hours, wrong, moments, outside)
+    n = next(sums)
+    vectors = (tuple(islice(sums, len(part))) for part in (like.moments[1:] if like.moments else ()))
+    moments = (n, next(vectors), next(vectors)) if like.moments else None
+    by_cell = tuple(tuple(islice(sums, len(part))) for part in like.sums)
+    return Window(rows, tuple(cells), missing, hours, wrong, moments, by_cell)
