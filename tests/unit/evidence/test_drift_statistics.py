@@ -132,7 +132,9 @@ def test_binned_distances_agree_with_raw_ones(shape, change):
     ks, area = stats.ks_2samp(before, after).statistic, stats.wasserstein_distance(before, after) / before.std()
     largest = max(max(binning.reference.features[0].counts) / 6_000, max(window.cells[0]) / 2_000)
     assert ks - largest <= found.ks <= ks + 1e-12
-    assert found.wasserstein == pytest.approx(area, abs=0.01)
+    # Values of which there were none in training lie within a cell, where the functions may cross unseen.
+    between = (shape, change) == ("two values", "shift")
+    assert found.wasserstein == pytest.approx(area, abs=0.05 if between else 0.01)
     if shape in ("normal", "gamma") and change in ("none", "shift"):
         (found,) = judge(binning.reference, replace(window, sums=()), [1.0]).features
         assert found.wasserstein == pytest.approx(area, abs=0.01)
