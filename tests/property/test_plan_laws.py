@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests import crdcheck, pod_security
 from tests.memory_operator import PLATFORM, START, MemorySources, drive
 from tests.property import strategies
+from trimtab.core import metadata
 from trimtab.core.conditions import timestamp
 from trimtab.core.objects import Object, ref_of
 from trimtab.core.plan import Plan
@@ -145,7 +146,8 @@ def test_numbers_of_pods_have_one_owner(life: tuple[Object, Store]) -> None:
     made = decide(obj, store)
     by_kind: dict[str, list[Object]] = {}
     for child in made.apply:
-        by_kind.setdefault(child["kind"], []).append(child)
+        if metadata.ROUTER not in child["metadata"]["labels"]:
+            by_kind.setdefault(child["kind"], []).append(child)
     scaled = "autoscaling" in obj["spec"]
     for workload in by_kind.get("Deployment", []):
         assert ("replicas" in workload["spec"]) is not scaled

@@ -72,11 +72,11 @@ def advance(current: RouterStatus | None, wanted: RouterStatus, acks: Sequence[A
     """The next thing to tell the routers, on the way from `current` to `wanted`.
 
     To be called again with what it returned as `current`, until settled. ValueError when the parts of `wanted` do not
-    fit together. A change that gives users only to arms that have some already takes effect at once, whatever routers
-    say or do not say.
+    fit together; where those of `current` do not, nothing of it is kept. A change that gives users only to arms that
+    have some already takes effect at once, whatever routers say or do not say.
     """
     wanted = wanted.checked()
-    if current is None or current == wanted:
+    if current is None or current == wanted or not current.sound:
         return Change(wanted, bool(acks) and all(_does(ack, wanted) for ack in acks))
     told = _introduced(current, wanted)
     if told != current and _newcomers(current, wanted):

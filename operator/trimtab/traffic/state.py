@@ -103,6 +103,15 @@ class RouterStatus(ApiModel):
         return self.model_copy(update={"arms": arms})
 
     @property
+    def sound(self) -> bool:
+        """Whether the parts fit together: statuses can be edited by hand."""
+        try:
+            _check(self)
+        except ValueError:
+            return False
+        return True
+
+    @property
     def clusters_version(self) -> str:
         """A short hash of where the arms are."""
         shadowed = self.shadow.arm if self.shadow else None

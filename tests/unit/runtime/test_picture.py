@@ -20,7 +20,7 @@ from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.picture import Picture
 from trimtab.runtime.store import Store
 
-MLMODEL, MDEP = (kind.resource for kind in KINDS.values())
+MLMODEL, MDEP = (KINDS[name].resource for name in ("MLModel", "ModelDeployment"))
 MODEL_REF = Ref("MLModel", "team-a", "credit")
 MDEP_REF = Ref("ModelDeployment", "team-a", "risk")
 

@@ -485,7 +485,7 @@ class TestUnusable:
         assert {ref for ref in cluster.objects if ref.kind != "Event"} == {r for r in children if r.kind != "Event"}
 
     def test_a_new_one_that_cannot_be_read_is_named_too(self, cluster: MemoryCluster, operator: MemoryOperator) -> None:
-        cluster.put({**mdep_object("other"), "spec": {}})
+        cluster.put({**mdep_object("other"), "spec": {"model": {}}})
         operator.hear()
         other = Ref("ModelDeployment", NAMESPACE, "other")
         operator.reconcile(other)

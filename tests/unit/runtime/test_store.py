@@ -64,7 +64,7 @@ class TestWhoLooksAgain:
 
     def test_owners_of_kinds_we_do_not_know_are_none_of_ours(self) -> None:
         """After a step back to an older version there may be children of kinds it never heard of."""
-        newer = Ref("ABTest", "a", "test")
+        newer = Ref("Tomorrow", "a", "test")
         assert store().absorb(owned("Deployment", "router", owner=newer)) == set()
 
     def test_whoever_refers_to_a_model_looks(self) -> None:

@@ -109,6 +109,13 @@ def test_what_is_left_over_never_outgrows_the_list() -> None:
             told = RouterStatus.model_validate(step.dump())
 
 
+@pytest.mark.parametrize("spoilt", [{"control": "nobody"}, {"arms": [*OLD.arms, *OLD.arms]}, {"arms": []}])
+def test_of_a_status_that_a_hand_has_spoilt_nothing_is_kept(spoilt: dict[str, object]) -> None:
+    current = OLD.model_copy(update=spoilt)
+    assert not current.sound
+    assert advance(current, NEW, [ack(OLD)]).status == NEW
+
+
 def test_a_status_that_makes_no_sense_is_refused() -> None:
     with pytest.raises(ValueError, match="the arms beside the control reserve more"):
         advance(OLD, status(arm("a", 9_000), arm("b", 9_000)), [])

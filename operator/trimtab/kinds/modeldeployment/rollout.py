@@ -91,9 +91,6 @@ def rollout(mdep: ModelDeployment, bundle: Bundle | None, seen: Observed, now: d
     if not way.routed and draining:
         router = mdep.status.router  # the routers that are left behind may still be asked, too
     wanted = _wanted(mdep, seen, record, target, (chosen, told))
-    # Children are deleted before status is written: routers know until then what the last status told them.
-    within_reach = {arm.revision for known in (router, mdep.status.router) if known for arm in known.arms}
-    resting = (set(seen.deployments) if draining else set(seen.deployments) & within_reach) - set(wanted)
     closed = (stands.closed, record if record is not stands.closed else None)
     return Rollout(
         course=way,
@@ -107,9 +104,16 @@ def rollout(mdep: ModelDeployment, bundle: Bundle | None, seen: Observed, now: d
         router=router,
         wanted=wanted,
         switched_at=switched_at,
-        retiring=frozenset(resting),
+        retiring=_retiring(seen, draining, router, mdep.status.router) - set(wanted),
         ahead=_ahead(road, record),
     )
+
+
+def _retiring(seen: Observed, draining: bool, *told: RouterStatus | None) -> frozenset[str]:
+    """The revisions that may still be asked: all while traffic moves, then those that routers know. Children are
+    deleted before status is written, so routers know until then what the last status told them."""
+    known = {arm.revision for routed in told if routed for arm in routed.arms}
+    return frozenset(name for name in seen.deployments if draining or name in known)
 
 
 def _walked(road: Road, stands: Standing, now: datetime) -> RolloutStatus | None:
