@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from hack.cluster import kubectl
-from hack.demo import release
 from hack.demo.script import SCRIPTS, Script
 from hack.demo.stage import Object, Stage, condition
 from tests.e2e import backends, faulty
@@ -19,7 +17,6 @@ FILES = {**SCRIPTS, "users.py": Path(__file__).parent / "scripts" / "users.py"}
 SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
 ARMS = {"control": "plain", "challenger": "other"}
 USERS = 500
-KILL = ("--grace-period=0", "--force", "--wait=false")
 
 
 @pytest.fixture
@@ -67,13 +64,6 @@ def _is(obj: Object, reason: str) -> bool:
     return current and ready["status"] == "True" and reason in ("", ready["reason"])
 
 
-def _kill_operator_and_a_router(stage: Stage) -> None:
-    operator = ("-n", release.NAMESPACE, "delete", "pod", "-l", "app.kubernetes.io/component=operator")
-    kubectl.kubectl(*operator, *KILL)
-    router, *_ = stage.read("pods", "-l", "trimtab.dev/router=choice")["items"]
-    stage.kubectl("delete", "pod", router["metadata"]["name"], "--wait=false")
-
-
 def test_the_better_arm_gets_everybody_and_no_request_fails(
     test: Experiment, stage: Stage, versions: dict[str, str]
 ) -> None:
@@ -88,7 +78,7 @@ def test_the_better_arm_gets_everybody_and_no_request_fails(
 
     crowd = test.users("users", *test.feedback({"control": "0.2", "challenger": "0.5"}))
     crowd.reached(1_000)
-    _kill_operator_and_a_router(stage)
+    faulty.kill_operator_and_a_router(stage, "choice")
     crowd.reached(4_000)
     assert condition(stage.read("abt", "choice"), "Concluded")["status"] == "False", "it is suspended"
     test.ask({"metric": "Outcome"})

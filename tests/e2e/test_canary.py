@@ -56,6 +56,8 @@ def canary(stage: Stage) -> Canary:
 
 def test_an_equal_revision_gets_all_traffic_and_no_request_fails(canary: Canary) -> None:
     canary.ask({"DELAY_SECONDS": "0"})
+    canary.stage.until("mdep", "double", lambda obj: obj["status"].get("rollout", {}).get("stage") == "Stepping")
+    faulty.kill_operator_and_a_router(canary.stage, "double")
     status = canary.ended()
     counted = canary.stopped()
     second = status["rollout"]["revision"]
