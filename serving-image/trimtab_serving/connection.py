@@ -11,9 +11,10 @@ import asyncio
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from trimtab_serving.lane import Exchange, Lane
+from trimtab_serving.exchange import Exchange, Head, cycle_of
+from trimtab_serving.lane import Lane
 from trimtab_serving.protocol.v2 import encode_error
 
 MAX_HEAD_BYTES = 32 << 10
@@ -34,6 +35,8 @@ class Connection(HttpToolsProtocol):
     _awaiting: asyncio.TimerHandle | None = None
     _held: bytes | None = None
     """The body so far of a request that may be plain."""
+    _rested = 0.0
+    """When the last plain request was answered."""
     _in_head = False
     _in_message = False
     _fed = 0
@@ -54,10 +57,15 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Pass on what came, and begin or end to wait for the rest."""
+        if not self._in_message and self._is_known(data):
+            return
+        fresh, before = not self._in_message, self.cycle
         self._fed = self._fed + len(data) if self._in_head else len(data)
         super().data_received(data)
         if self._held is not None:
             self._let_go()
+        elif self._lane is not None and fresh and self.cycle is not before and isinstance(self.cycle, Exchange):
+            self._lane.heads.learn(data, self.cycle.head, self.cycle.body)
         if self._in_head and self._fed > MAX_HEAD_BYTES:
             self._refuse_head()
         elif self._in_message:
@@ -78,7 +86,7 @@ class Connection(HttpToolsProtocol):
             if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
                 self._refuse_head()
                 return
-        if self._lane is not None and self._lane.leads_to(self.url) and self._is_plain():
+        if self._lane is not None and self._lane.leads_to(self.url) and self._is_free() and self._is_plain():
             self._held = b""
             return
         super().on_headers_complete()
@@ -96,19 +104,42 @@ class Connection(HttpToolsProtocol):
         if self._held is None or self._lane is None:
             super().on_message_complete()
             return
-        exchange: Any = Exchange(self, self.scope, self._held)
-        self._held, self.cycle = None, exchange
-        self._lane.take(exchange, self.url)
+        body, self._held = self._held, None
+        self._hand_over(Head(self.url, self.headers, dict(self.headers)), body)
+
+    def _hand_over(self, head: Head, body: bytes) -> None:
+        exchange: Any = Exchange(self, head, body)
+        self.cycle = exchange
+        assert self._lane is not None
+        self._lane.take(exchange)
+
+    def _is_known(self, data: bytes) -> bool:
+        """Whether this was one whole plain request with a head that was parsed before; it is on its way then."""
+        parted = self._lane.heads.parted(data) if self._lane is not None else None
+        if parted is None or not self._is_free():
+            return False
+        if self._awaiting is not None:
+            self._await_nothing()
+        self._hand_over(*parted)
+        return True
+
+    def _is_free(self) -> bool:
+        """Whether a plain request could be answered now: the lane is open, and nothing is under way."""
+        return (
+            self._lane is not None
+            and self._lane.open
+            and (self.cycle is None or self.cycle.response_complete)
+            and not self.flow.write_paused
+        )
 
     def _is_plain(self) -> bool:
         """Whether this request could be answered without more ado, were its body here."""
-        parser, before = self.parser, self.cycle
+        parser = self.parser
         return (
-            (before is None or before.response_complete)
-            and parser.get_method() == b"POST"
+            parser.get_method() == b"POST"
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
-            and not (self.expect_100_continue or parser.should_upgrade() or self.flow.write_paused)
+            and not (self.expect_100_continue or parser.should_upgrade())
         )
 
     def _let_go(self) -> None:
@@ -123,25 +154,31 @@ class Connection(HttpToolsProtocol):
         exchange.response_complete = True
         if not self.transport.is_closing():
             self.transport.write(answer)
-        self.on_response_complete()
+        if self.pipeline:
+            self.on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self._rested = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._rest(self.timeout_keep_alive)
+
+    def _rest(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection. Plain requests do not move the timer, which costs more than to look here."""
+        self.timeout_keep_alive_task = None
+        if self.cycle is not None and not self.cycle.response_complete:
+            return
+        left = self._rested + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._rest(left)
+        else:
+            super().timeout_keep_alive_handler()
 
     def go_the_long_way(self, exchange: Any) -> None:
         """Give a request to the application, as if it had never been held."""
-        cycle = RequestResponseCycle(
-            exchange.scope,
-            self.transport,
-            self.flow,
-            self.logger,
-            self.access_logger,
-            self.access_log,
-            self.server_state.default_headers,
-            asyncio.Event(),
-            False,
-            exchange.keep_alive,
-            self.on_response_complete,
-        )
-        cycle.body, cycle.more_body, cycle.disconnected = bytearray(exchange.body), False, exchange.disconnected
-        cycle.message_event.set()
+        cycle = cycle_of(exchange)
         if self.cycle is exchange:
             self.cycle = cycle
         self._start_asgi_task(cycle, self.app)

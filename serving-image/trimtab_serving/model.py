@@ -8,6 +8,8 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+
 from trimtab_serving import runtimes
 from trimtab_serving.batching import Batcher
 from trimtab_serving.bundle import digest_of, read_example, read_info
@@ -17,6 +19,7 @@ from trimtab_serving.outcome import Failure, Reason
 from trimtab_serving.protocol import v2
 from trimtab_serving.protocol.datatypes import Array
 from trimtab_serving.protocol.errors import RequestError
+from trimtab_serving.protocol.forms import Frames
 from trimtab_serving.protocol.signature import Signature
 from trimtab_serving.protocol.v1 import V1Codec
 from trimtab_serving.protocol.v2_codec import Call, V2Codec
@@ -31,6 +34,8 @@ INLINE_SECONDS = 0.001
 THREADS = 4
 WARM_UP_RUNS = 10
 WARM_UP_SECONDS = 0.2
+MOST_COPIED = 1000
+"""The example is not copied beyond that: JSON of more rows takes longer than what is judged."""
 
 
 class Model:
@@ -43,6 +48,7 @@ class Model:
         self.signature = signature
         self.v1 = V1Codec(signature)
         self.v2 = V2Codec(self.name, self.version, signature)
+        self.frames = Frames(self.name, self.version, signature)
         self._runtime = runtime
         self.inline_rows = 0
         """Requests of so many rows run on the event loop."""
@@ -95,7 +101,17 @@ class Model:
         self.example = example
         # Only ONNX Runtime's cost is in the rows; Python models may wait for anything.
         if self.kind == "onnx":
-            self.inline_rows = int(INLINE_SECONDS * row_count(call.arrays) / max(min(times), 1e-7))
+            self.inline_rows = self._rows_within(INLINE_SECONDS, call, min(times))
+
+    def _rows_within(self, limit: float, call: Call, seconds: float) -> int:
+        """How many rows take so long, judged by the example, and by as many copies of it as take a tenth of that."""
+        arrays = call.arrays
+        while self.signature.row_by_row and seconds < limit / 10 and row_count(arrays) < MOST_COPIED:
+            arrays = {name: np.concatenate([array] * 10) for name, array in arrays.items()}
+            start = time.perf_counter()
+            self._runtime.run(arrays, call.outputs.names)
+            seconds = time.perf_counter() - start
+        return int(limit * row_count(arrays) / max(seconds, 1e-7))
 
     @property
     def waiting(self) -> int:

@@ -114,7 +114,8 @@ class Recorder:
         block[:, BUCKET] = bucket
         block[0, CELL], block[0, SECONDS] = cell, seconds
         self._append(block)
-        return self._tokens(block, bucket)
+        tokens = self._tokens(block) if rows <= MAX_TOKENS else []
+        return ((TOKEN_HEADER, b",".join(tokens)),) if tokens else ()
 
     def answered_together(self, requests: Sequence[Answered], rows: Sequence[int], seen: Seen) -> list[Headers]:
         """Count requests that were answered 200 as one batch; `seen` has the `rows` of each, one behind the other."""
@@ -132,9 +133,10 @@ class Recorder:
         block[firsts, CELL], block[firsts, SECONDS] = cells, [request.seconds for request in requests]
         block[:, BUCKET] = np.repeat(buckets, rows)
         self._append(block)
+        tokens = self._tokens(block) if min(rows) <= MAX_TOKENS else []
         return [
-            self._tokens(block[first : first + count], bucket)
-            for first, count, bucket in zip(firsts, rows, buckets, strict=True)
+            ((TOKEN_HEADER, b",".join(tokens[first : first + count])),) if tokens and count <= MAX_TOKENS else ()
+            for first, count in zip(firsts, rows, strict=True)
         ]
 
     def _append(self, block: Block) -> None:
@@ -142,13 +144,12 @@ class Recorder:
         if self._slab.pending >= FOLD_AT and not self._fold_asked:
             self._fold_soon()
 
-    def _tokens(self, block: Block, bucket: int) -> Headers:
-        """The header with a token for each of a request's rows."""
-        if self._signer is None or len(block) > MAX_TOKENS:
-            return ()
-        sign = self._signer.sign
-        verdicts = zip(block[:, SCORE].tolist(), block[:, CLASS].tolist(), strict=True)
-        return ((TOKEN_HEADER, b",".join([sign(score, int(label), bucket) for score, label in verdicts])),)
+    def _tokens(self, block: Block) -> list[bytes]:
+        """A token for each row; none when none are given."""
+        if self._signer is None:
+            return []
+        whole = block[:, [CLASS, BUCKET]].astype(int).T.tolist()
+        return self._signer.sign_all(zip(block[:, SCORE].tolist(), *whole, strict=True))
 
     def _write(self, cell: int, seconds: float, verdict: Verdict, bucket: int, kind: float) -> None:
         slab = self._slab

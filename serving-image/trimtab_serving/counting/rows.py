@@ -39,6 +39,11 @@ class RowReader:
     def __init__(self, layout: Layout, info: BundleInfo) -> None:
         self._features = [_Column(feature) for feature in layout.features]
         self._classes = {value: index for index, value in enumerate(layout.classes)}
+        # Whole numbers, unlike texts, are looked up all at once.
+        self._whole = bool(layout.classes) and all(type(value) is int for value in layout.classes)
+        numbers = np.array(layout.classes if self._whole else (), np.int64)
+        self._order = numbers.argsort(kind="stable")
+        self._ordered = numbers[self._order]
         self._kind = layout.score.kind if layout.score else None
         self._width = layout.width
         self._matrix = _plain_matrix(layout, info)
@@ -93,7 +98,8 @@ class RowReader:
         if answer is not None:
             given = seen.results[answer]
             if self._classes:
-                block[:, CLASS] = self._labels(given.tolist())
+                whole = self._whole and given.dtype.kind == "i"
+                block[:, CLASS] = self._numbered(given) if whole else self._labels(given.tolist())
             elif given.dtype.kind in "iuf":
                 block[:, SCORE] = given
 
@@ -108,6 +114,12 @@ class RowReader:
             values = [value.decode() for value in values]
         known = self._classes.get
         return [known(value, -1) for value in values]
+
+    def _numbered(self, values: Array) -> Array:
+        """The places of whole numbers among the classes."""
+        places = self._ordered.searchsorted(values)
+        found = np.take(self._ordered, places, mode="clip") == values
+        return np.where(found, np.take(self._order, places, mode="clip"), -1)
 
     def _find(self, names: Sequence[str]) -> tuple[int | None, int | None]:
         chances = names.index(PROBABILITIES) if PROBABILITIES in names and self._ranks[PROBABILITIES] == 2 else None

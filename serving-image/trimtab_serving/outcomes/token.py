@@ -16,7 +16,7 @@ import struct
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import b2a_base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 _CONTENT = struct.Struct(">II4sfHH")
@@ -25,6 +25,7 @@ _CONTENT_BYTES = 20
 _BLOCK_BYTES = 64
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _TAG_BYTES = 10
+_TEXT_BYTES = 40
 _NONE = 0xFFFF
 CLOCK_SKEW_SECONDS = 300
 MIN_KEY_BYTES = 16
@@ -76,13 +77,23 @@ class Signer:
 
     def sign(self, score: float, label: int, bucket: int) -> bytes:
         """A new token, 40 ASCII bytes. `score` may be NaN, `label` and `bucket` -1."""
-        nonce = next(self._nonces) & 0xFFFFFFFF
-        try:
-            content = _pack(int(self._clock()), nonce, self._revision, score, label & _NONE, bucket & _NONE)
-        except OverflowError:  # more than four bytes hold
-            infinite = math.copysign(math.inf, score)
-            content = _pack(int(self._clock()), nonce, self._revision, infinite, label & _NONE, bucket & _NONE)
-        return b2a_base64(content + self._tag(content), newline=False).translate(_URL_SAFE)
+        return self.sign_all([(score, label, bucket)])[0]
+
+    def sign_all(self, verdicts: Iterable[tuple[float, int, int]]) -> list[bytes]:
+        """A new token for each score, label and bucket."""
+        now, revision, nonces, tag = int(self._clock()), self._revision, self._nonces, self._tag
+        raw: list[bytes] = []
+        for score, label, bucket in verdicts:
+            nonce = next(nonces) & 0xFFFFFFFF
+            try:
+                content = _pack(now, nonce, revision, score, label & _NONE, bucket & _NONE)
+            except OverflowError:  # more than four bytes hold
+                infinite = math.copysign(math.inf, score)
+                content = _pack(now, nonce, revision, infinite, label & _NONE, bucket & _NONE)
+            raw += content, tag(content)
+        # Each takes 40 characters without padding, so all can be spelled at once.
+        text = b2a_base64(b"".join(raw), newline=False).translate(_URL_SAFE)
+        return [text[start : start + _TEXT_BYTES] for start in range(0, len(text), _TEXT_BYTES)]
 
     def _tag(self, content: bytes) -> bytes:
         inner, outer = self._inner.copy(), self._outer.copy()

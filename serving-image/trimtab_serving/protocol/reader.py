@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -51,6 +52,15 @@ class InputReader:
         if depth > 1 and list(array.shape) != tensor.shape:
             raise RequestError(f"{where} is nested as {_dimensions(values)}; its shape says {tensor.shape}")
         return self._whole_or_refused(array.reshape(shape), where) if self._whole else array.reshape(shape)
+
+    def read_together(self, datatype: Datatype, shape: Sequence[int], parts: Sequence[bytes]) -> Array:
+        """The flat values, without their brackets, of several tensors of a shape that `check` gave, joined by rows."""
+        count = math.prod(shape)
+        values = self._decode(b"[[%b]]" % b"],[".join(parts), datatype, 2, "data")
+        if any(len(one) != count for one in values):
+            raise RequestError(f"shape {list(shape)} needs {count} values")
+        array = self._array(values, datatype, "data").reshape(-1, *shape[1:])
+        return self._whole_or_refused(array, "data") if self._whole else array
 
     def read_raw(self, name: str, shape: list[int], raw: bytes | memoryview, where: str) -> Array:
         """Bytes of the datatype `name` as an array; NaN counts as missing, infinity is refused."""

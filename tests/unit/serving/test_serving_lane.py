@@ -78,9 +78,9 @@ class Host:
         model.inline_rows = 100
         self.lifecycle.model = model
         self.lifecycle.phase = Phase.READY
-        self.config = uvicorn.Config(
-            Application(self.lifecycle, self.metrics), log_config=None, proxy_headers=False, interface="asgi3"
-        )
+        app = Application(self.lifecycle, self.metrics)
+        self.door = app._door
+        self.config = uvicorn.Config(app, log_config=None, proxy_headers=False, interface="asgi3")
         self.config.load()
         self.state = ServerState()
 
@@ -234,3 +234,66 @@ async def test_large_requests_leave_the_event_loop(host: Host) -> None:
     assert host.lifecycle.model is not None
     (answer,) = await host.ask(http(body(*rows)))
     assert sums(answer) == [2.0] * 101
+
+
+async def test_what_is_said_again_is_known_again_and_answered_alike(host: Host) -> None:
+    connection, wire = host.connected()
+    for number in range(3):
+        connection.data_received(http(body(number, 2)))
+        await host.settled()
+        assert sums(wire.sent) == [number + 2.0]
+        wire.sent = b""
+
+
+async def test_pieces_of_a_head_are_never_taken_for_a_head(host: Host) -> None:
+    whole = http(body(1, 2))
+    connection, wire = host.connected()
+    connection.data_received(whole[:30])
+    connection.data_received(whole[30:])
+    await host.settled()
+    assert sums(wire.sent) == [3.0]
+    other, refused = host.connected()
+    other.data_received(whole[30:])
+    await host.settled()
+    assert parsed(refused.sent)[0] == 400
+
+
+async def test_a_known_head_on_a_busy_connection_waits_for_its_turn(host: Host) -> None:
+    connection, wire = host.connected()
+    await host.ask(http(body(1, 2)))
+    connection.data_received(http(body(3, 4)))
+    connection.data_received(http(body(5, 6)))
+    async with asyncio.timeout(10):
+        while wire.sent.count(b"HTTP/1.1") < 2:  # noqa: ASYNC110 - uvicorn has no events
+            await asyncio.sleep(0)
+    assert [sums(b"HTTP/1.1 " + part) for part in wire.sent.split(b"HTTP/1.1 ")[1:]] == [[7.0], [11.0]]
+
+
+async def test_a_known_head_lets_nobody_in_whose_token_was_taken_away(tmp_path: Path) -> None:
+    (tmp_path / "first").write_text(BEARER)
+    host = Host(tokens_dir=tmp_path)
+    asked = http(body(1, 2), f"authorization: Bearer {BEARER}")
+    assert [parsed(answer)[0] for answer in await host.ask(asked)] == [200]
+    (tmp_path / "first").write_text("another")
+    host.door._reload(tmp_path)
+    assert [parsed(answer)[0] for answer in await host.ask(asked)] == [403]
+
+
+async def test_an_idle_connection_is_closed_and_one_in_use_is_not(host: Host) -> None:
+    connection, wire = host.connected()
+    connection.data_received(http(body(1, 2)))
+    await host.settled()
+    connection.timeout_keep_alive_handler()
+    assert not wire.closing
+    assert connection.timeout_keep_alive_task is not None
+    connection.timeout_keep_alive = 0
+    connection.timeout_keep_alive_handler()
+    assert wire.closing
+
+
+async def test_an_idle_connection_is_not_cut_off_by_the_end(host: Host) -> None:
+    connection, wire = host.connected()
+    connection.data_received(http(body(1, 2)))
+    await host.settled()
+    connection.shutdown()
+    assert not wire.closing, "what the client has just sent would be lost"
