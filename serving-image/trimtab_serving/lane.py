@@ -116,8 +116,6 @@ class Lane:
                 return Portion(exchange, form.rows, values, form)
             codec: Any = model.v1 if old else model.v2
             call = codec.decode(body)
-            if not old:
-                model.frames.learn(body)
         except Exception:
             return None
         rows = row_count(call.arrays)
@@ -165,7 +163,11 @@ def _predicted(model: Model, batch: Sequence[Portion], rows: Sequence[int]) -> t
     arrays = join([portion.told.arrays for portion in batch])
     results = model.at_once(arrays, names)
     parts = zip(batch, split(results, rows), strict=True)
-    return Seen(arrays, names, results), [portion.codec.encode(portion.told, part).body for portion, part in parts]
+    bodies = [portion.codec.encode(portion.told, part).body for portion, part in parts]
+    for portion in batch:
+        if portion.codec is model.v2 and portion.told.id is None:
+            model.frames.learn(portion.exchange.body)
+    return Seen(arrays, names, results), bodies
 
 
 def _batches(group: Sequence[Portion], most: int) -> Iterator[Sequence[Portion]]:

@@ -8,6 +8,7 @@ of any other without a change to what surrounds it, and a probe has shown that t
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 
@@ -22,7 +23,7 @@ MAX_FORMS = 256
 MAX_BYTES = 1024
 """Of what surrounds the values."""
 
-_DATA = b'"data":['
+_DATA = b'"data"'
 _EMPTY = b'"data":[]'
 _PROBE = b"[[3],0]"
 
@@ -73,19 +74,19 @@ class Frames:
 
     def find(self, body: bytes) -> tuple[Form, bytes] | None:
         """The form of a request and its values; None when it is of none that is known."""
-        start = body.find(_DATA) + len(_DATA)
-        end = body.find(b"]", start)
+        start, end = _place(body)
         form = self._forms.get((body[:start], body[end:]))
         return None if form is None else (form, body[start:end])
 
     def learn(self, body: bytes) -> None:
         """Remember the form of a request that was answered, if it has one."""
-        start = body.find(_DATA) + len(_DATA)
-        end = body.find(b"]", start)
+        start, end = _place(body)
         head, tail = body[:start], body[end:]
         if body.count(_DATA) != 1 or end < 0 or len(head) + len(tail) > MAX_BYTES:
             return
-        form = self._form(head[:-1] + _PROBE + tail[1:])
+        form = None
+        with contextlib.suppress(RequestError):  # the probe does not fit where this is
+            form = self._form(head[:-1] + _PROBE + tail[1:])
         if form is not None:
             if len(self._forms) >= MAX_FORMS:
                 self._forms.clear()
@@ -113,3 +114,9 @@ class Frames:
         ]
         parts = encode(InferResponse(self._name, self._version, tensors)).split(_EMPTY)
         return [part + b'"data":' for part in parts[:-1]] + parts[-1:]
+
+
+def _place(body: bytes) -> tuple[int, int]:
+    """From where to where the values are, if this is a request of one tensor with flat data."""
+    start = body.find(b"[", body.find(_DATA)) + 1
+    return start, body.find(b"]", start)

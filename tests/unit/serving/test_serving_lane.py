@@ -19,6 +19,7 @@ from trimtab_serving.lifecycle import Lifecycle, Phase
 from trimtab_serving.metrics import Metrics
 from trimtab_serving.model import Model
 from trimtab_serving.protocol.datatypes import Array
+from trimtab_serving.protocol.forms import Frames
 from trimtab_serving.protocol.signature import Signature
 from trimtab_serving.settings import Settings
 
@@ -297,3 +298,16 @@ async def test_an_idle_connection_is_not_cut_off_by_the_end(host: Host) -> None:
     await host.settled()
     connection.shutdown()
     assert not wire.closing, "what the client has just sent would be lost"
+
+
+@pytest.mark.parametrize("spelled", ['"data":[%s]', '"data": [%s]', '"data" :  [%s]'])
+def test_forms_are_known_however_they_are_spaced(spelled: str) -> None:
+    frames = Frames("adder", "7", Signature(INFO))
+    asked = '{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32",' + spelled + "}]}"
+    assert frames.find((asked % "1,2").encode()) is None
+    frames.learn((asked % "1,2").encode())
+    found = frames.find((asked % "3,4").encode())
+    assert found is not None
+    form, values = found
+    assert (form.rows, values) == (1, b"3,4")
+    assert form.read([b"3,4", b" 5, 6"])["x"].tolist() == [[3, 4], [5, 6]]
