@@ -20,7 +20,6 @@ CHILDREN = ("Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBu
 STEP_SECONDS = 240.0
 # Given by the server, differently each time; and what is a hash of one of these.
 CHANCE = frozenset({"clusterIP", "clusterIPs", "trimtab.dev/desired-hash", "uid", "lastTransitionTime"})
-TIMES = frozenset({"switchedAt", "importedAt"})
 
 
 def uri(name: str, version: int) -> str:
@@ -168,7 +167,7 @@ def _fields(managed: list[Object], manager: str) -> list[Object]:
 
 def _without_chance(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {k: _without_chance(v) for k, v in value.items() if k not in CHANCE and k not in TIMES}
+        return {k: _without_chance(v) for k, v in value.items() if k not in CHANCE and not k.endswith("At")}
     if isinstance(value, list):
         return [_without_chance(item) for item in value]
     return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -80,8 +81,21 @@ def program(name: str) -> Path:
     return binaries.ensure(name)[name]
 
 
+PORTS = range(20_000, 30_000)
+"""Below those that the kernel gives to connections: one that is free now must still be free when it is needed."""
+GIVEN: set[int] = set()
+
+
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A TCP port that nobody listens on, and that nobody else in this process was given."""
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("", port))
+            except OSError:
+                continue
+        if port not in GIVEN:
+            GIVEN.add(port)
+            return port

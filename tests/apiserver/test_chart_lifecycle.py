@@ -17,6 +17,8 @@ import pytest
 from hack.cluster import binaries
 from tests.chart import CHART
 from tests.controlplane import ControlPlane
+from trimtab.core.objects import GROUP
+from trimtab.kinds import KINDS
 
 NAMESPACE, RELEASE = "trimtab-system", "trimtab"
 # There is no provisioner here, so no claim is ever bound.
@@ -108,7 +110,7 @@ def test_install_upgrade_roll_back_uninstall_and_install_again(cluster: Cluster)
     notes = cluster.install(*WITHOUT_VOLUME)
     assert "helm test trimtab --namespace trimtab-system" in notes
     assert "lost when its pod goes" in notes
-    assert cluster.definitions() == {"mlmodels.trimtab.dev", "modeldeployments.trimtab.dev"}
+    assert cluster.definitions() == {f"{kind.resource.plural}.{GROUP}" for kind in KINDS.values()}
     pods = cluster.get("pods", f"--namespace={NAMESPACE}")
     assert sorted(pod["metadata"]["labels"]["app.kubernetes.io/component"] for pod in pods) == [
         "mlflow",

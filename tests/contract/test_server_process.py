@@ -19,6 +19,7 @@ import aiohttp
 import numpy as np
 import pytest
 
+from tests.processes import free_port
 from trimtab_serving.bundle import BundleInfo, Tensor, pack, write_info
 from trimtab_serving.store import open_store
 
@@ -84,11 +85,6 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 def request_of(rows: Any) -> dict[str, Any]:
     tensor = {"name": "X", "shape": list(rows.shape), "datatype": "FP32", "data": rows.tolist()}
     return {"inputs": [tensor]}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 def environment(trained: Trained, home: Path, **change: str) -> dict[str, str]:
