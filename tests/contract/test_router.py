@@ -140,7 +140,7 @@ async def test_neither_clients_nor_servers_say_who_answered(two: Bench) -> None:
     assert answer.headers["x-trimtab-token"] == "t"
     assert "x-envoy-upstream-service-time" not in answer.headers
     seen = two.arms[arm].headers
-    assert not [name for name in seen if name.startswith(("x-trimtab-", "x-envoy-"))]
+    assert [name for name in seen if name.startswith(("x-trimtab-", "x-envoy-"))] == ["x-trimtab-routed"]
     assert seen["x-user-id"] == "1"
 
 
