@@ -13,7 +13,9 @@ import json
 import multiprocessing
 import statistics
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
+from typing import Protocol
 
 import aiohttp
 import uvloop
@@ -30,6 +32,12 @@ OF_ITSELF = {"extensions": [{"name": f"envoy.extension.{number:04}", "category":
 WARM_SECONDS = 12.0
 
 
+class Apart(Protocol):
+    """Processor seconds that a replica has used for other things than telling routers."""
+
+    value: float
+
+
 def status(weight: int) -> RouterStatus:
     """Three arms."""
     arms = [RouterArm(name=name, host=f"{name}.shop.svc", port=8080, reserved=5_000) for name in ("a", "b")]
@@ -44,13 +52,18 @@ def obj(number: int, version: int) -> Object:
     return {"kind": "ABTest", "apiVersion": API_VERSION, "metadata": meta, "status": other}
 
 
+async def listen(xds: Xds, port: int) -> None:
+    """Answer routers from now on."""
+    runner = web.AppRunner(xds.application(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port, backlog=2_048).start()
+
+
 async def serve(port: int, count: int, orders: Connection) -> None:
     """One replica, which changes everything whenever it is told to."""
     store = Store({"ABTest": lambda obj: ()})
     xds = Xds(store, {"abtests": "ABTest"})
-    runner = web.AppRunner(xds.application(), access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port, backlog=2_048).start()
+    await listen(xds, port)
     version = 0
     while True:
         version += 1
@@ -82,7 +95,7 @@ class Asking:
             await asyncio.sleep(0.1)
 
 
-async def ask(port: int, count: int, seconds: float, orders: Connection, pid: int) -> None:
+async def ask(port: int, count: int, seconds: float, orders: Connection, pid: int, apart: Apart) -> None:
     """All routers, first in peace and then with news for all of them."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         base = f"http://127.0.0.1:{port}"
@@ -91,9 +104,10 @@ async def ask(port: int, count: int, seconds: float, orders: Connection, pid: in
         asking = [Asking(session, base + path, cluster) for path, cluster in pairs]
         tasks = [asyncio.create_task(one.run()) for one in asking]
         await asyncio.sleep(WARM_SECONDS)
-        before, asked = machine.processor_seconds(pid), sum(one.asked for one in asking)
+        before, asked = machine.processor_seconds(pid) - apart.value, sum(one.asked for one in asking)
         await asyncio.sleep(seconds)
-        used, questions = machine.processor_seconds(pid) - before, sum(one.asked for one in asking) - asked
+        used = machine.processor_seconds(pid) - apart.value - before
+        questions = sum(one.asked for one in asking) - asked
         print(f"{2 * count} routers of {count} ABTests, nothing new: {questions / seconds:.0f} questions/s, ", end="")
         print(f"{100 * used / seconds:.1f} % of a core, {machine.memory(pid)[1]:.0f} MiB")
         told = time.monotonic()
@@ -110,7 +124,22 @@ async def ask(port: int, count: int, seconds: float, orders: Connection, pid: in
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _replica(port: int, count: int, orders: Connection) -> None:
+def watch(replica: Callable[[int, int, Connection, Apart], None], count: int, seconds: float) -> None:
+    """Ask a replica in a process of its own: it says when it is ready, and changes everything at a word."""
+    port, (ours, theirs) = free_port(), multiprocessing.Pipe()
+    context = multiprocessing.get_context("spawn")
+    apart = context.Value("d", 0.0)
+    process = context.Process(target=replica, args=(port, count, theirs, apart), daemon=True)
+    process.start()
+    ours.recv()
+    try:
+        uvloop.run(ask(port, count, seconds, ours, process.pid or 0, apart))
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _replica(port: int, count: int, orders: Connection, apart: Apart) -> None:
     uvloop.run(serve(port, count, orders))
 
 
@@ -120,16 +149,7 @@ def main() -> None:
     parser.add_argument("--tests", type=int, default=200, help="how many ABTests (200)")
     parser.add_argument("--seconds", type=float, default=20, help="how long to look on in peace (20)")
     chosen = parser.parse_args()
-    port, (ours, theirs) = free_port(), multiprocessing.Pipe()
-    arguments = (port, chosen.tests, theirs)
-    replica = multiprocessing.get_context("spawn").Process(target=_replica, args=arguments, daemon=True)
-    replica.start()
-    ours.recv()
-    try:
-        uvloop.run(ask(port, chosen.tests, chosen.seconds, ours, replica.pid or 0))
-    finally:
-        replica.terminate()
-        replica.join()
+    watch(_replica, chosen.tests, chosen.seconds)
 
 
 if __name__ == "__main__":
