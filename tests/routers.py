@@ -10,7 +10,7 @@ import json
 import os
 import random
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -206,6 +206,21 @@ class Bench:
 
         await until(settled, "all routers did what was wanted")
 
+    async def another_operator(self) -> None:
+        """End the operator, and begin one at its address that knows only what is in status."""
+        told, port = self.operator.told(), self.operator.port
+        await self.operator.stop()
+        self.operator = Operator()
+        self.operator.port = port
+        self.operator.tell(told)
+        await self.operator.start()
+
+    async def restart(self, router: Router) -> None:
+        """End a router at once, and begin it anew."""
+        router.kill()
+        router.start()
+        await until(lambda: router.ready(self.session), "the router got ready again")
+
     async def stop(self) -> None:
         """End everything."""
         for found in self.routers:
@@ -213,6 +228,30 @@ class Bench:
         await self.operator.stop()
         for upstream in self.arms.values():
             await upstream.stop()
+
+
+async def arms_told(router: Router, users: Sequence[str], connections: int = 8) -> dict[str, str]:
+    """The arm that answers each user. Requests follow each other without waiting: thousands take a second or two."""
+    parts = (users[number::connections] for number in range(connections))
+    found = await asyncio.gather(*(_asked(router.http, part) for part in parts))
+    return {user: arm for part in found for user, arm in part.items()}
+
+
+async def _asked(port: int, users: Sequence[str]) -> dict[str, str]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    found = {}
+    for begin in range(0, len(users), 50):
+        batch = users[begin : begin + 50]
+        for user in batch:
+            writer.write(f"GET / HTTP/1.1\r\nhost: choice\r\n{USER}: {user}\r\n\r\n".encode())
+        for user in batch:
+            head, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().lower().strip().split("\r\n")
+            headers = dict(line.split(": ", 1) for line in lines)
+            body = await reader.readexactly(int(headers["content-length"]))
+            assert (head.split()[1], body.decode()) == ("200", headers["x-trimtab-arm"]), head
+            found[user] = body.decode()
+    writer.close()
+    return found
 
 
 class Load:

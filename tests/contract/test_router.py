@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from tests.routers import USER, Bench, Load, Router, bench
+from tests.routers import USER, Bench, Load, Router, arms_told, bench
 from tests.upstreams import until
 from trimtab.traffic.change import advance
 from trimtab.traffic.slots import assign
@@ -74,6 +74,40 @@ async def test_python_and_all_routers_agree_on_each_user_while_weights_grow() ->
             assert all(left == "control" for left, _ in moved)
             before = expected
         assert set(before.values()) == {"control", "gbm", "forest"}
+
+
+async def test_users_keep_their_arm_over_a_whole_ramp_and_all_restarts() -> None:
+    """5,000 users, three arms of which one grows to the whole: nobody ever comes to another arm than that one."""
+    draw = random.Random(11)
+    users = [f"customer-{draw.getrandbits(64):x}" for _ in range(5_000)]
+    async with bench("control", "forest", "gbm") as found:
+        arms = [found.arms["control"].arm(), found.arms["forest"].arm(2_000, 2_000), found.arms["gbm"].arm(8_000)]
+        base = RouterStatus(salt="run-1", header=USER, control="control", arms=arms).checked()
+        found.operator.tell(base)
+        await found.router()
+        await found.router(workers=1)
+        before = {user: assign(base, user) for user in users}
+        for percent in (1, 5, 10, 25, 50, 100):
+            wanted = base.only("gbm") if percent == 100 else base.weighted({"forest": 2_000, "gbm": percent * 100})
+            await found.reach(wanted)
+            await disturbed(found, percent)
+            told = {user: assign(wanted, user) for user in users}
+            for router in found.routers:
+                assert await arms_told(router, users) == told
+            moved = {(before[user], arm) for user, arm in told.items() if before[user] != arm}
+            assert moved == {("control", "gbm")} | ({("forest", "gbm")} if percent == 100 else set())
+            before = told
+
+
+async def disturbed(found: Bench, percent: int) -> None:
+    """What goes wrong at this step of the ramp: the operator, a router or both are others afterwards.
+
+    A router gets ready again only when an operator has told it its routes, and moves on only when it hears of more.
+    """
+    if percent in (10, 50, 100):
+        await found.another_operator()
+    if percent in (5, 25, 100):
+        await found.restart(found.routers[percent == 25])
 
 
 async def test_visitors_without_a_name_keep_the_arm_their_cookie_names(two: Bench) -> None:
