@@ -2,6 +2,7 @@
 
 The operator's parts are real. The laws are checked at the very write that would break them; the one of the ledger is
 exact: it holds what the sources have told since a segment was open, by segment and arm, not one request more or less.
+Only a source that begins anew takes with it what had not been written.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ AWAY = 2
 USERS = [f"user-{number}" for number in range(200)]
 
 
+Place = tuple[str, int, str]
+"""A run, a segment of it, and an arm."""
+
+
 class Killed(BaseException):
     """The operator's process ended here."""
 
@@ -49,6 +54,8 @@ class Story:
     yes: Mapping[str, float]
     errors: Mapping[str, float] = field(default_factory=dict)
     edits: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    anew: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """The pods that count from zero again, by tick."""
     ticks: int = 50
     requests: int = 200
     """A tick."""
@@ -67,7 +74,10 @@ class Life:
         self.story, self.kill_in, self.writes, self.ended = story, kill_in, 0, 0
         self.cluster, self.clock, self.sources = MemoryCluster(), Clock(), MemorySources()
         self.dice = random.Random(7)
-        self.told: defaultdict[tuple[str, int, str], Counter[str]] = defaultdict(Counter)
+        self.told: defaultdict[Place, Counter[str]] = defaultdict(Counter)
+        self.lost: defaultdict[Place, Counter[str]] = defaultdict(Counter)
+        self._unwritten: defaultdict[str, list[tuple[Place, Counter[str]]]] = defaultdict(list)
+        self._anew: set[str] = set()
         self.path: list[RouterStatus] = []
         self._fraction: Counter[str] = Counter()
         self._judged: set[object] = set()
@@ -86,6 +96,8 @@ class Life:
             if tick in self.story.edits:
                 edit = self.story.edits[tick]
                 self.cluster.edit(TEST, lambda obj, edit=edit: obj["spec"].update(edit))
+            for pod in self.story.anew.get(tick, ()):
+                self._begin_anew(pod)
             self._act()
             self._ask()
             self._look()
@@ -127,7 +139,7 @@ class Life:
             before = self.sources.router_reports.get(uid)
             self.sources.router_reports[uid] = RouterReport(
                 pod=uid,
-                epoch="1",
+                epoch=before.epoch if before else "1",
                 clusters_version=told.clusters_version,
                 routes_version=told.routes_version,
                 arms=before.arms if before else {},
@@ -145,12 +157,9 @@ class Life:
             whole = self._whole(arm, self.story.requests * slots / SLOTS)
             errors = self._whole(f"{arm}!", whole * self.story.errors.get(arm, 0))
             yes = self._whole(f"{arm}+", whole * self.story.yes.get(arm, 0))
-            self._route(routers, arm, whole, errors)
-            self._predict(arm, whole, yes)
-            if opened and whole:
-                self.told[status.run.id, place, arm].update(
-                    requests=whole, errors=errors, rows=whole, outcomes=whole, yes=yes
-                )
+            counted = (status.run.id, place, arm) if opened else None
+            self._route(routers, arm, whole, errors, counted)
+            self._predict(arm, whole, yes, counted)
 
     def _look(self) -> None:
         """The operator, if there is one."""
@@ -191,7 +200,7 @@ class Life:
         pods = (Ref("Pod", NAMESPACE, f"exp-router-{number}") for number in range(2))
         return [self.cluster.objects[ref]["metadata"]["uid"] for ref in pods if ref in self.cluster.objects]
 
-    def _route(self, routers: list[str], arm: str, requests: int, errors: int) -> None:
+    def _route(self, routers: list[str], arm: str, requests: int, errors: int, place: Place | None) -> None:
         """The first router has a third of it, the second one the rest."""
         first = (requests // 3, errors // 3)
         for uid, (more, failed) in zip(routers, (first, (requests - first[0], errors - first[1])), strict=True):
@@ -199,17 +208,39 @@ class Life:
             had = report.arms.get(arm, ArmCounts())
             now = ArmCounts(had.requests + more, had.errors + failed)
             self.sources.router_reports[uid] = replace(report, arms={**report.arms, arm: now})
+            self._tell(uid, place, Counter(requests=more, errors=failed))
 
-    def _predict(self, arm: str, requests: int, yes: int) -> None:
+    def _predict(self, arm: str, requests: int, yes: int, place: Place | None) -> None:
         uid = self.cluster.objects[Ref("Pod", NAMESPACE, f"pod-{arm}")]["metadata"]["uid"]
         report = self.sources.model_reports[uid]
         buckets = [list(bucket) for bucket in report.buckets]
         for user in range(requests):
             found, liked = buckets[self.dice.randrange(BUCKETS)], user < yes
-            for place, more in enumerate((1, 1, liked, liked)):
-                found[place] += more
+            for column, more in enumerate((1, 1, liked, liked)):
+                found[column] += more
         now = replace(report, rows=report.rows + requests, buckets=tuple(Bucket(*bucket) for bucket in buckets))
         self.sources.model_reports[uid] = now
+        self._tell(uid, place, Counter(rows=requests, outcomes=requests, yes=yes))
+
+    def _tell(self, uid: str, place: Place | None, counts: Counter[str]) -> None:
+        """What a source now tells beyond what it has told before; a new life of it may first have to be noticed."""
+        if place is not None:
+            self.told[place] += counts
+            self._unwritten[uid].append((place, counts))
+            if uid in self._anew:
+                self.lost[place] += counts
+
+    def _begin_anew(self, pod: str) -> None:
+        """A pod's container ends, and with it what was told and not written."""
+        uid = self.cluster.objects[Ref("Pod", NAMESPACE, pod)]["metadata"]["uid"]
+        for place, counts in self._unwritten.pop(uid, ()):
+            self.lost[place] += counts
+        self._anew.add(uid)
+        routers, models = self.sources.router_reports, self.sources.model_reports
+        if uid in routers:
+            routers[uid] = replace(routers[uid], epoch="2", arms={})
+        else:
+            models[uid] = replace(models[uid], epoch="2", rows=0, buckets=(Bucket(),) * BUCKETS)
 
     def _whole(self, key: str, amount: float) -> int:
         """Whole numbers that add up to what was asked for."""
@@ -233,14 +264,17 @@ class Life:
             raise Killed
 
     def _counted_once(self) -> None:
-        """The ledger of this run is what the sources told, by segment and arm."""
+        """The ledger of this run is what the sources told, by segment and arm, less what some may have taken along."""
         status = self.status
         assert status.run is not None
         for place, segment in enumerate(restore(status.ledger).segments):
             for arm in (share.name for share in status.run.arms):
-                told = self.told[status.run.id, place, arm]
-                counted = _counts(segment.tally(arm))
-                assert counted == {name: told[name] for name in counted}, f"{arm} in segment {place}: {counted} {told}"
+                told, lost = (of[status.run.id, place, arm] for of in (self.told, self.lost))
+                for name, number in _counts(segment.tally(arm)).items():
+                    what = f"{name} of {arm} in segment {place}: {number} counted, {told[name]} told, {lost[name]} lost"
+                    assert told[name] - lost[name] <= number <= told[name], what
+        self._unwritten.clear()
+        self._anew.clear()
 
     def _routed(self) -> None:
         """All slots belong to somebody, and nobody changes between two arms that are compared."""
