@@ -62,23 +62,24 @@ async def serve(port: int, count: int, told: Connection, apart: orders.Apart) ->
         due, started = time.monotonic() + CADENCE, time.process_time()
         world.traffic(CADENCE)
         apart.value += time.process_time() - started
-        await _turn(world, CADENCE, apart)
+        await _turn(world, CADENCE, told, apart)
         while time.monotonic() < due:
-            if told.poll():
-                told.recv()
-                world.split(60, 20, 20)
-                await _turn(world, 0.0, apart)
             await asyncio.sleep(0.01)
+            await _turn(world, 0.0, told, apart)
 
 
-async def _turn(world: World, seconds: float, apart: orders.Apart) -> None:
-    """All passes that are due, with time for routers' questions after each."""
+async def _turn(world: World, seconds: float, told: Connection, apart: orders.Apart) -> None:
+    """All passes that are due, with time for routers' questions after each; an edit waits for those before it."""
     passes = world.passes(seconds)
     while True:
         started = time.process_time()
-        if next(passes, None) is None:
-            break
+        if told.poll():
+            told.recv()
+            world.split(60, 20, 20)
+        done = next(passes, None) is None
         apart.value += time.process_time() - started
+        if done:
+            break
         await asyncio.sleep(0)
     world.forget()
 

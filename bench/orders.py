@@ -110,7 +110,7 @@ async def ask(port: int, count: int, seconds: float, orders: Connection, pid: in
         questions = sum(one.asked for one in asking) - asked
         print(f"{2 * count} routers of {count} ABTests, nothing new: {questions / seconds:.0f} questions/s, ", end="")
         print(f"{100 * used / seconds:.1f} % of a core, {machine.memory(pid)[1]:.0f} MiB")
-        told = time.monotonic()
+        told, before = time.monotonic(), machine.processor_seconds(pid) - apart.value
         orders.send("change")
         routes = [one for one in asking if one.url.endswith(ROUTES)]
         while any(one.heard < told for one in routes):  # noqa: ASYNC110
@@ -118,7 +118,8 @@ async def ask(port: int, count: int, seconds: float, orders: Connection, pid: in
         taken = sorted(one.heard - told for one in routes)
         print(f"all {count} change at once: routers heard after ", end="")
         print(f"{statistics.median(taken) * 1e3:.0f} ms (median), ", end="")
-        print(f"{taken[-1] * 1e3:.0f} ms (last)")
+        used = machine.processor_seconds(pid) - apart.value - before
+        print(f"{taken[-1] * 1e3:.0f} ms (last), {used:.2f} processor seconds")
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
