@@ -40,7 +40,7 @@ class Happening:
 class MemoryCluster(Cluster):
     """Objects by address. `before` sees each request first and may raise an ApiError in the server's place."""
 
-    def __init__(self, may_write: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, may_write: Callable[[], float] = lambda: 1.0) -> None:
         self.may_write = may_write
         self.objects: dict[Ref, Object] = {}
         self.calls: list[Call] = []

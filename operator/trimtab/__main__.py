@@ -64,7 +64,7 @@ class Operator:
         registry = MlflowRegistry(chosen.mlflow_tracking_uri, session, clock, credentials(os.environ))
         shell = Shell(
             store=self.store,
-            cluster=Cluster(client, self.metrics, may_write=self.elector.held),
+            cluster=Cluster(client, self.metrics, may_write=self.elector.remaining),
             platform=chosen.platform(),
             ports=Ports(registry, counts, Prometheus(chosen.prometheus_uri, session, clock)),
             metrics=self.metrics,

@@ -8,6 +8,7 @@ still the leader: a process that slept through its lease must not write when it 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -19,7 +20,8 @@ from trimtab.core.metadata import MANAGER
 from trimtab.core.objects import Object, Resource
 from trimtab.runtime.metrics import Metrics
 
-TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
+TIMEOUT = 30.0
+CONNECT_TIMEOUT = 5.0
 PAGE = 100  # what a page becomes in memory, the process keeps for ever
 APPLY = "application/apply-patch+yaml"
 UNREADABLE = "failed to create typed patch object"
@@ -59,9 +61,13 @@ def path(resource: Resource, namespace: str | None, name: str | None = None, sub
 
 
 class Cluster:
-    """One connection pool to one API server."""
+    """One connection pool to one API server.
 
-    def __init__(self, client: ApiClient, metrics: Metrics, may_write: Callable[[], bool] = lambda: True) -> None:
+    `may_write` says for how many seconds writes are allowed, 0 for not at all: one that still waits for its connection
+    when they are over is never sent.
+    """
+
+    def __init__(self, client: ApiClient, metrics: Metrics, may_write: Callable[[], float] = lambda: math.inf) -> None:
         self._client = client
         self._metrics = metrics
         self.may_write = may_write
@@ -129,9 +135,10 @@ class Cluster:
     async def _write(
         self, method: str, where: str, query: Mapping[str, Any], body: Object, content: str = "application/json"
     ) -> Object:
-        if not self.may_write():
+        allowed = self.may_write()
+        if allowed <= 0:
             raise NotLeader(f"{method} {where}")
-        return await self._call(method, where, query, body, content)
+        return await self._call(method, where, query, body, content, allowed)
 
     async def _call(
         self,
@@ -140,13 +147,14 @@ class Cluster:
         query: Mapping[str, Any] | None = None,
         body: Object | None = None,
         content: str = "application/json",
+        seconds: float = math.inf,
     ) -> Object:
         headers = {"Content-Type": content, "Accept": "application/json", "User-Agent": MANAGER}
         url = self._client.configuration.host + where + (f"?{urlencode(query)}" if query else "")
         try:
             await self._client.update_params_for_auth(headers, [], ["BearerToken"], where, method, body)
             response = await self._client.rest_client.request(
-                method, url, headers=headers, body=body, _request_timeout=TIMEOUT
+                method, url, headers=headers, body=body, _request_timeout=_timeout(min(seconds, TIMEOUT))
             )
             text = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -159,6 +167,11 @@ class Cluster:
         if parsed is None:  # something in between said "200 OK" in the API server's place
             raise _unanswered(method, where, f"this is no object: {text[:200].decode(errors='replace')!r}")
         return parsed
+
+
+def _timeout(seconds: float) -> aiohttp.ClientTimeout:
+    # Above ceil_threshold aiohttp would round up to a whole second, on which a write might no longer be allowed.
+    return aiohttp.ClientTimeout(total=seconds, connect=CONNECT_TIMEOUT, ceil_threshold=TIMEOUT)
 
 
 def _parsed(text: bytes) -> Object | None:

@@ -2,8 +2,8 @@
 
 Whether a leader is alive is judged by when *we* last saw its Lease change, on our monotonic clock: wall clocks of two
 nodes may disagree, and one that steps must make neither two leaders nor none. A leader believes in itself only
-`renew_seconds` after the start of its last successful renewal, which is well before others stop believing; asking
-`held()` before each write therefore also fences a process that was stopped and woke up late.
+`renew_seconds` after the start of its last successful renewal, which is well before others stop believing. A write is
+begun only while that holds, and given up when it ends, which also fences a process that was stopped and woke up late.
 """
 
 from __future__ import annotations
@@ -54,7 +54,11 @@ class Elector:
 
     def held(self) -> bool:
         """True while it is certain that nobody else leads."""
-        return self._renewed is not None and self._clock() - self._renewed < self._timing.renew
+        return self.remaining() > 0
+
+    def remaining(self) -> float:
+        """For how many seconds from now that is certain without another renewal; 0 if it is not."""
+        return 0.0 if self._renewed is None else max(0.0, self._timing.renew - (self._clock() - self._renewed))
 
     async def acquire(self) -> None:
         """Wait until this replica leads."""

@@ -56,18 +56,26 @@ class Reaper:
 
     def __init__(self, after: Collection[Write] | None) -> None:
         self.operator: Operator | None = None
+        self.callers: set[str] = set()
         self.deaths: list[Write] = []
         self._after = after
         self._counted = Counted()
 
     def see(self, call: Call, _: int) -> None:
         """A hook for the proxy."""
-        if self.operator is None or call.caller != self.operator.caller:
+        if self.operator is None or call.caller not in self.callers:
             return
         write = self._counted.write(call)
         if write is not None and (self._after is None or write in self._after):
-            self.operator.kill()
-            self.deaths.append(write)
+            if call.caller == self.operator.caller:
+                self.operator.kill()
+            self.deaths.append(write)  # also when the write was under way while its operator died of another
+
+    def watch(self, operator: Operator) -> Operator:
+        """Reap this one from now on."""
+        self.operator = operator
+        self.callers.add(operator.caller)
+        return operator
 
 
 async def test_same_end_whichever_write_was_the_last(
@@ -95,13 +103,13 @@ async def _lead(nest: Nest, proxy: FaultProxy, kube: Kube, reaper: Reaper) -> di
     namespace = await kube.fresh_namespace()
     living = asyncio.create_task(Life(kube, namespace).lead())
     proxy.after.append(reaper.see)
-    operator = reaper.operator = nest.start(proxy, namespace)
+    operator = reaper.watch(nest.start(proxy, namespace))
     while not living.done():
         await asyncio.wait({living}, timeout=0.1)
         if (code := operator.exit_code) is not None:
             assert code == -signal.SIGKILL, f"{operator.caller} ended by itself with {code}:\n{operator.log[-3_000:]}"
             # The dead one's lease would have to be waited for, which is another test's matter.
             await kube.delete("Lease", namespace, "trimtab-operator")
-            operator = reaper.operator = nest.start(proxy, namespace)
+            operator = reaper.watch(nest.start(proxy, namespace))
     operator.kill()
     return living.result()

@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
@@ -133,11 +132,25 @@ async def test_requests_say_what_is_meant(cluster: Cluster, server: ApiServer, m
 
 @pytest.mark.parametrize("case", [case for case in ASKED if case != "get"])
 async def test_who_does_not_lead_writes_nothing(cluster: Cluster, server: ApiServer, case: str) -> None:
-    cluster.may_write = lambda: False
+    cluster.may_write = lambda: 0.0
     with pytest.raises(NotLeader):
         await ASKED[case][0](cluster)
     assert server.requests == []
     await cluster.get(SERVICE, "team-a", "risk")
+
+
+async def test_a_write_is_given_up_when_leadership_ends(cluster: Cluster, server: ApiServer) -> None:
+    never = asyncio.Event()
+
+    async def silent(_: web.Request) -> web.Response:
+        await never.wait()
+        return await answer({})
+
+    server.answer = silent
+    cluster.may_write = lambda: 0.05
+    with pytest.raises(ApiError, match="did not answer PATCH"):
+        await cluster.apply(SERVICE, CHILD, force=True)
+    never.set()
 
 
 class TestLists:
@@ -235,7 +248,7 @@ class TestNoAnswer:
         assert metrics.registry.get_sample_value("rest_client_requests_total", labels) == 1
 
     async def test_silence_ends(self, cluster: Cluster, server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "TIMEOUT", aiohttp.ClientTimeout(total=0.05))
+        monkeypatch.setattr(module, "TIMEOUT", 0.05)
 
         async def silent(_: web.Request) -> web.StreamResponse:
             await asyncio.Event().wait()

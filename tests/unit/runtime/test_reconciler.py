@@ -172,7 +172,7 @@ class TestOnePass:
         assert after == before
 
     def test_who_may_not_write_says_so(self, cluster: MemoryCluster, operator: MemoryOperator) -> None:
-        cluster.may_write = lambda: False
+        cluster.may_write = lambda: 0.0
         with pytest.raises(NotLeader):
             operator.reconcile(MDEP)
         assert writes(cluster) == []
