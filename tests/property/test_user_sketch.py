@@ -8,18 +8,25 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab_serving.bundle import BundleInfo
 from trimtab_serving.counting.fold import Folder
 from trimtab_serving.counting.layout import Layout
-from trimtab_serving.counting.recorder import Recorder
+from trimtab_serving.counting.recorder import Recorder, saw
 from trimtab_serving.counting.sketch import REGISTERS, describe_users, merged, note
 from trimtab_serving.counting.state import State
 
 EMPTY = BundleInfo(format="", flavor="", runtime="onnx", inputs=(), outputs=())
 NAMES = st.lists(st.text(min_size=1, max_size=8), max_size=60)
+
+
+@pytest.fixture(autouse=True)
+def nothing_seen() -> None:
+    """As the application begins each request: what an earlier test has predicted is not this one's."""
+    saw(None)
 
 
 def sketch_of(users: Iterable[str]) -> bytearray:
