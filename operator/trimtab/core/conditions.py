@@ -35,9 +35,13 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+"""Only a hand writes other times into a status, and at the ends of the calendar nothing can be added to them."""
+
+
 def parse_time(text: str) -> datetime:
-    """The moment a Kubernetes timestamp names."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    """The moment a Kubernetes timestamp names, or the nearest that can be reckoned with."""
+    return min(max(datetime.fromisoformat(text.replace("Z", "+00:00")), EARLIEST), LATEST)
 
 
 def ready(reason: str, message: str) -> tuple[Condition, ...]:

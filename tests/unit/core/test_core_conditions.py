@@ -111,3 +111,10 @@ def test_an_overruled_status_keeps_everything_but_the_verdict() -> None:
         "Available": ("True", "Enough"),
     }
     assert planned["conditions"][0]["reason"] == "Reconciled", "the plan itself is left alone"
+
+
+@pytest.mark.parametrize(("text", "year"), [("0001-01-01T00:00:00Z", 1970), ("9999-12-31T23:59:59Z", 9000)])
+def test_with_any_time_that_a_hand_has_written_can_be_reckoned(text: str, year: int) -> None:
+    moment = conditions.parse_time(text)
+    assert moment.year == year
+    assert moment + timedelta(days=365) > moment - timedelta(days=365)

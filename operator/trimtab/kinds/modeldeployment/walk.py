@@ -101,7 +101,7 @@ def _paused(record: RolloutStatus, orders: Orders, now: datetime) -> RolloutStat
         return record.model_copy(update={"paused_at": timestamp(now)})
     if orders.paused or record.paused_at is None:
         return record
-    away = now - parse_time(record.paused_at)
+    away = max(now - parse_time(record.paused_at), timedelta())
     clocks = {name: getattr(record, name) for name in ("clock_at", "troubled_at")}
     later = {name: timestamp(parse_time(at) + away) for name, at in clocks.items() if at}
     return record.model_copy(update={"paused_at": None, **later})
