@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from typing import NoReturn
 
 import aiohttp
 import uvloop
@@ -207,16 +208,22 @@ async def _configuration() -> Configuration:
     return configuration
 
 
-async def _main(chosen: settings.Settings) -> int:
+async def _main(chosen: settings.Settings) -> NoReturn:
+    """Run, and end the process with everything let go of but kopf's tasks.
+
+    They may outlive their own end: cancelled twice, kopf leaves its watches to themselves, and a watch takes a
+    cancellation for a pause at times and goes on. The event loop would wait for them for ever.
+    """
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    code = await run(chosen, await _configuration(), stop)
-    if code == STUCK:
-        # When one of kopf's watches fails for good (its definition was deleted), the others take their cancellation for
-        # a pause and go on. All else is let go by now, and nobody but the kubelet can help.
-        os._exit(code)
-    return code
+    code = 1
+    try:
+        code = await run(chosen, await _configuration(), stop)
+    except Exception:
+        log.exception("cannot go on")
+    logging.shutdown()
+    os._exit(code)
 
 
 def main() -> None:
@@ -231,7 +238,7 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
     logs.configure(chosen.log_level, chosen.log_format)
-    sys.exit(uvloop.run(_main(chosen)))
+    uvloop.run(_main(chosen))
 
 
 if __name__ == "__main__":

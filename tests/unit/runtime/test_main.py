@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import aiohttp
 import pytest
@@ -24,7 +26,7 @@ from tests.unit.kinds.builders import NAMESPACE, mdep_object, mlmodel_object, mo
 from trimtab import __main__ as main
 from trimtab.core.objects import Object, Ref
 from trimtab.kinds import KINDS
-from trimtab.runtime import handlers, logs
+from trimtab.runtime import handlers
 from trimtab.runtime.cluster import ApiError
 from trimtab.runtime.controller import Controller
 from trimtab.runtime.leader import LEASE, NAME
@@ -35,6 +37,43 @@ LIMIT = 10.0
 MDEP = Ref("ModelDeployment", NAMESPACE, "risk")
 FRONT = Ref("Service", NAMESPACE, "risk")
 LEASE_REF = Ref(LEASE.kind, "default", NAME)
+
+
+STUBBORN = """
+import asyncio
+from trimtab import __main__ as main
+
+async def watch():
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            pass  # a pause, it thinks
+
+async def run(*_):
+    global watching
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(0)
+    {run}
+
+async def configuration():
+    return None
+
+main.run, main._configuration = run, configuration
+main.main()
+"""
+
+
+class Ended(BaseException):
+    """What ends the process, told to the test that lives in it."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def _ended(code: int) -> NoReturn:
+    raise Ended(code)
 
 
 class Process:
@@ -298,12 +337,15 @@ async def test_a_signal_is_an_orderly_end(
     kubeconfig.write_text(yaml.safe_dump({**config, "users": users, "clusters": clusters}))
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
+    monkeypatch.setattr(os, "_exit", _ended)
     task = asyncio.create_task(main._main(process.settings))
     await process.until(lambda: process.has(FRONT))
     await process.until(process.watches_all)
     os.kill(os.getpid(), name)
-    async with asyncio.timeout(3):
-        assert await task == 0
+    with pytest.raises(Ended) as caught:
+        async with asyncio.timeout(3):
+            await task
+    assert caught.value.code == 0
     assert process.holder() == ""
 
 
@@ -384,15 +426,21 @@ def test_settings_that_cannot_be_used_end_it_with_a_sentence(
     assert "TRIMTAB_SERVER_IMAGE: Field required" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("code", [0, main.LOST_LEADERSHIP])
-def test_the_exit_code_is_the_process_s(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    async def ended(_: Settings) -> int:
-        return code
-
-    monkeypatch.setattr(main, "_main", ended)
-    monkeypatch.setattr(logs, "configure", lambda level, style: None)
+@pytest.mark.parametrize(
+    ("run", "code"),
+    [("return 0", 0), (f"return {main.LOST_LEADERSHIP}", main.LOST_LEADERSHIP), ("raise OSError('no way')", 1)],
+)
+def test_the_process_ends_whatever_the_watches_do(tmp_path: Path, run: str, code: int) -> None:
+    script = tmp_path / "stubborn.py"
+    script.write_text(STUBBORN.format(run=run))
+    environment = {
+        **os.environ,
+        "KUBECONFIG": "",
+        "KUBERNETES_SERVICE_HOST": "",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
     for name, value in (("SERVER_IMAGE", "a"), ("TOOLBOX_IMAGE", "b"), ("STORE_URI", "s3://c")):
-        monkeypatch.setenv(f"TRIMTAB_{name}", value)
-    with pytest.raises(SystemExit) as caught:
-        main.main()
-    assert caught.value.code == code
+        environment[f"TRIMTAB_{name}"] = value
+    ended = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=30)
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    assert ("no way" in ended.stdout) == (code == 1)
