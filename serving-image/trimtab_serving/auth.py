@@ -2,7 +2,8 @@
 
 Several are valid at once, so that a token can be replaced without a gap: add the new one, move the clients, take
 the old one away. The directory is read again every few seconds. When it is empty or cannot be read nobody is let
-in: a Secret that is gone must not open the door. Health, metrics and counts stay open; they say nothing of data.
+in: a Secret that is gone must not open the door. Health, metrics, counts and the drift profile stay open; they say
+nothing of any one row.
 """
 
 from __future__ import annotations

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from trimtab_serving import __version__, compression
+from trimtab_serving.counting.profile import PROFILE_FILE
 from trimtab_serving.docs import openapi, page
 from trimtab_serving.http import BINARY, JSON, Headers, Request, Response, cloud_event, json_length, read_body
 from trimtab_serving.lifecycle import Lifecycle
@@ -61,6 +63,7 @@ class Endpoints:
         self.name = settings.model_name
         self.version = settings.model_version
         self._limit = settings.max_request_bytes
+        self._profile_path = Path(settings.bundle_dir, PROFILE_FILE)
         self._smoke_test = SmokeTest()
         self._source = f"/v2/models/{self.name}".encode()
         server = {"name": SERVER_NAME, "version": __version__, "extensions": EXTENSIONS}
@@ -83,6 +86,7 @@ class Endpoints:
             "/docs": Route("GET", self._page),
         }
         routes["/trimtab/v1/counts"] = Route("GET", self._counts, public=True)
+        routes["/trimtab/v1/profile"] = Route("GET", self._profile, public=True)
         routes["/trimtab/v1/smoke"] = Route("POST", self._smoke, public=True)
         if self._metrics.desk is not None:
             routes["/trimtab/v1/feedback"] = Route("POST", self._feedback)
@@ -169,6 +173,13 @@ class Endpoints:
 
     async def _counts(self, request: Request) -> Response:
         return Response(200, self._metrics.counts())
+
+    async def _profile(self, request: Request) -> Response:
+        if "profile" not in self._metrics.identity:
+            message = f"model {self.name!r} was imported without a drift profile; log it with one, and import it again"
+            raise RequestError(message, 404)
+        # Asked for once a digest, so it need not lie in memory.
+        return Response(200, self._profile_path.read_bytes())
 
     async def _smoke(self, request: Request) -> Response:
         seconds = await self._smoke_test.run(self._loaded())

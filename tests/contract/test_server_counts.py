@@ -15,6 +15,7 @@ from tests.contract.served import INFER, NAME, Recount, environment, make_bundle
 from tests.contract.sleeper import until
 from tests.contract.test_server_process import Process, serving
 from tests.property.test_user_sketch import sketch_of
+from trimtab_serving.counting.profile import digest_of_profile
 from trimtab_serving.counting.sketch import describe_users
 
 
@@ -97,6 +98,18 @@ async def test_counts_are_exact_over_workers_kills_and_restarts(bundle: tuple[Pa
     assert sum(counts["buckets"]["rows"]) == counts["rows"]
     assert counts["typeErrors"] == {"age": traffic.recount.requests["4xx"], "income": 0, "city": 0}
     assert traffic.recount.requests["4xx"] == 48
+
+
+async def test_the_profile_is_the_bundle_s_whatever_the_door(bundle: tuple[Path, str], tmp_path: Path) -> None:
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "tokens" / "one").write_text("secret")
+    given = environment(*bundle, tmp_path / "pod", TRIMTAB_WORKERS="2", TRIMTAB_TOKENS_DIR=str(tmp_path / "tokens"))
+    with serving(given) as server:
+        async with aiohttp.ClientSession() as session, session.get(server.url + "/trimtab/v1/profile") as response:
+            assert (response.status, response.content_type) == (200, "application/json")
+            content = await response.read()
+        assert content == (bundle[0] / "profile.json").read_bytes()
+        assert digest_of_profile(content) == server.call("/trimtab/v1/counts")[1]["profile"]
 
 
 async def test_counts_are_exact_on_connections_that_are_kept(bundle: tuple[Path, str], tmp_path: Path) -> None:

@@ -212,6 +212,12 @@ async def test_a_router_may_call_the_model_by_any_name(server: Server, method: s
     assert (await server.call(method, path, asked)).status == 404
 
 
+async def test_a_bundle_without_a_profile_says_how_to_get_one(server: Server) -> None:
+    answer = await server.call("GET", "/trimtab/v1/profile")
+    message = "model 'adder' was imported without a drift profile; log it with one, and import it again"
+    assert (answer.status, answer.json) == (404, {"error": message})
+
+
 async def test_client_faults_are_400_with_the_field(server: Server) -> None:
     got = await server.call("POST", INFER, b'{"inputs":[{"name":"x"}]}')
     assert (got.status, got.json) == (400, {"error": "inputs[0].shape is missing"})
