@@ -1,20 +1,25 @@
 """Send inference requests without pause, count every one that fails, and say which revisions answered.
 
-Plain HTTP/1.1 over asyncio, so that the client costs less than what it measures. Connections are kept alive and
-renewed every --per-connection requests, and whenever the server says `Connection: close`; a request is never tried
-twice, so nothing is hidden. Ends after --seconds, or when the file --stop-file appears.
+With --rows, the rows of a CSV file are sent one a request, in turn. Plain HTTP/1.1 over asyncio, so that the client
+costs less than what it measures. Connections are kept alive and renewed every --per-connection requests, and whenever
+the server says `Connection: close`; a request is never tried twice, so nothing is hidden. Ends after --seconds, or when
+the file --stop-file appears.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import csv
+import itertools
 import json
 import math
 import pathlib
 import time
 import urllib.request
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 TIMEOUT_SECONDS = 10.0
@@ -23,17 +28,16 @@ TIMEOUT_SECONDS = 10.0
 class Connection:
     """One connection that reads exactly one answer a request."""
 
-    def __init__(self, host: str, port: int, request: bytes) -> None:
+    def __init__(self, host: str, port: int) -> None:
         self._where = (host, port)
-        self._request = request
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(self) -> tuple[int, str]:
+    async def ask(self, request: bytes) -> tuple[int, str]:
         """The status code and the revision that answered."""
         if self._streams is None:
             self._streams = await asyncio.open_connection(*self._where)
         reader, writer = self._streams
-        writer.write(self._request)
+        writer.write(request)
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
         await reader.readexactly(int(fields.get("content-length", 0)))
@@ -49,14 +53,19 @@ class Connection:
 
 
 async def client(
-    connection: Connection, until: asyncio.Event, per_connection: int, pause: float, seen: Counter[str]
+    connection: Connection,
+    requests: Iterator[bytes],
+    until: asyncio.Event,
+    per_connection: int,
+    pause: float,
+    seen: Counter[str],
 ) -> None:
     """Ask again and again."""
     count = 0
     while not until.is_set():
         count += 1
         try:
-            code, revision = await asyncio.wait_for(connection.ask(), TIMEOUT_SECONDS)
+            code, revision = await asyncio.wait_for(connection.ask(next(requests)), TIMEOUT_SECONDS)
             seen["requests"] += 1
             seen[f"revision {revision}"] += 1
             if code != 200:
@@ -70,10 +79,16 @@ async def client(
         await asyncio.sleep(pause)
 
 
+def inputs_of(url: str) -> list[dict[str, Any]]:
+    """The tensors that the model's metadata asks for."""
+    with urllib.request.urlopen(url.removesuffix("/infer"), timeout=10) as answer:
+        found: list[dict[str, Any]] = json.load(answer)["inputs"]
+    return found
+
+
 def one_row(url: str) -> bytes:
     """A request for one row of ones (or "1"s), shaped as the model's metadata asks."""
-    with urllib.request.urlopen(url.removesuffix("/infer"), timeout=10) as answer:
-        inputs = json.load(answer)["inputs"]
+    inputs = inputs_of(url)
     for tensor in inputs:
         tensor["shape"] = [max(1, size) for size in tensor["shape"]]
         one: object = "1" if tensor["datatype"] == "BYTES" else 1
@@ -81,17 +96,47 @@ def one_row(url: str) -> bytes:
     return json.dumps({"inputs": inputs}).encode()
 
 
+def rows_of(path: str, url: str) -> Iterator[bytes]:
+    """A request for each row of a CSV file whose header has the names of the model's inputs, one column each."""
+    inputs = inputs_of(url)
+    with pathlib.Path(path).open(newline="") as file:
+        for row in csv.DictReader(file):
+            tensors = [
+                {**tensor, "shape": [1, 1], "data": [value(row[tensor["name"]], tensor["datatype"])]}
+                for tensor in inputs
+            ]
+            yield json.dumps({"inputs": tensors}).encode()
+
+
+def value(text: str, datatype: str) -> str | int | float | None:
+    """A cell of the file as its tensor wants it; an empty one is missing."""
+    if datatype == "BYTES":
+        return text
+    if not text:
+        return None
+    return float(text) if datatype.startswith("FP") else int(float(text))
+
+
+def bodies(options: argparse.Namespace) -> list[bytes]:
+    """What to send, in turn."""
+    if options.rows:
+        return list(rows_of(options.rows, options.url))
+    return [pathlib.Path(options.body).read_bytes() if options.body else one_row(options.url)]
+
+
 async def run(options: argparse.Namespace) -> Counter[str]:
     """All clients, until it is time."""
     url = urlsplit(options.url)
-    body = pathlib.Path(options.body).read_bytes() if options.body else one_row(options.url)
     head = f"POST {url.path} HTTP/1.1\r\nHost: {url.hostname}\r\nContent-Type: application/json\r\n"
-    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    requests = itertools.cycle(
+        [f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in bodies(options)]
+    )
     until, seen = asyncio.Event(), Counter[str]()
     clients = [
         asyncio.create_task(
             client(
-                Connection(str(url.hostname), url.port or 80, request),
+                Connection(str(url.hostname), url.port or 80),
+                requests,
                 until,
                 options.per_connection,
                 options.pause,
@@ -115,6 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", required=True)
     parser.add_argument("--body", default="", help="a file with the request's body; a row of ones if not given")
+    parser.add_argument("--rows", default="", help="a CSV file to send row by row, by the names of the model's inputs")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--per-connection", type=int, default=100)
