@@ -32,6 +32,7 @@ from trimtab.kinds import KINDS, Ports
 from trimtab.runtime import handlers, logs, server
 from trimtab.runtime.cluster import Cluster
 from trimtab.runtime.controller import Controller
+from trimtab.runtime.findings import Findings
 from trimtab.runtime.leader import NAME, Elector, Timing
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.picture import Picture
@@ -54,6 +55,7 @@ class Operator:
         self.settings = chosen
         self.metrics = Metrics()
         self.store = Store({name: kind.references for name, kind in KINDS.items()})
+        self.metrics.registry.register(Findings(self.store))
         self.xds = Xds(self.store, {kind.resource.plural: name for name, kind in KINDS.items()})
         clock = asyncio.get_running_loop().time
         identity = f"{chosen.pod_name}_{uuid.uuid4().hex[:8]}"

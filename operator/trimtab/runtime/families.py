@@ -1,0 +1,63 @@
+"""The names and labels of all series that tell of findings; what they are read from is in runtime.findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+OF_DEPLOYMENT = ("namespace", "name", "model", "version")
+OF_SCHEDULE = ("namespace", "name", "model")
+
+
+class Family(NamedTuple):
+    """The series of one name."""
+
+    help: str
+    labels: tuple[str, ...]
+
+
+def _families(labels: tuple[str, ...], described: Mapping[str, tuple[str, ...]]) -> dict[str, Family]:
+    return {name: Family(text, (*labels, *more)) for name, (text, *more) in described.items()}
+
+
+FAMILIES = _families(
+    OF_DEPLOYMENT,
+    {
+        "trimtab_drift_state": ("0 not known, 1 OK, 2 Warning, 3 Critical.",),
+        "trimtab_drift_score": ("Weighted excess PSI in units of the warning threshold.",),
+        "trimtab_drift_effective_samples": ("Independent rows in the window.",),
+        "trimtab_drift_needed_samples": ("Rows missing before drift can be judged.",),
+        "trimtab_drift_window_seconds": ("Length of the window.",),
+        "trimtab_drift_episode_start_timestamp_seconds": ("When the episode began.",),
+        "trimtab_drift_last_check_timestamp_seconds": ("When drift was last judged.",),
+        "trimtab_drift_psi_excess": ("PSI beyond its noise floor, worst features.", "feature"),
+        "trimtab_drift_pvalue": ("Chi-squared, corrected for dependent rows, worst features.", "feature"),
+        "trimtab_drift_statistic": ("Distances from training, worst features.", "feature", "statistic"),
+        "trimtab_feature_missing_ratio": ("Share of missing values, where it is a problem.", "feature"),
+        "trimtab_feature_unseen_ratio": ("Share of unseen categories, where it is a problem.", "feature"),
+        "trimtab_feature_out_of_range_ratio": ("Share beyond training's range, where it is a problem.", "feature"),
+        "trimtab_data_problems": ("Features with a problem of their data.", "problem"),
+        "trimtab_quality_state": ("0 not known, 1 OK, 2 Degraded.",),
+        "trimtab_model_quality": ("Quality from labels, or estimated without.", "metric", "kind"),
+        "trimtab_model_quality_bound": ("Confidence limits of realised quality.", "metric", "bound"),
+        "trimtab_labels": ("Labels that came for predictions.",),
+    },
+) | _families(
+    OF_SCHEDULE,
+    {
+        "trimtab_retrain_runs": ("Runs that status remembers.", "trigger", "outcome"),
+        "trimtab_retrain_awaiting_approval": ("1 while a run waits for approval.",),
+        "trimtab_retrain_suspended": ("1 while no run may start.",),
+        "trimtab_retrain_circuit_open": ("1 while runs are held back after failures.",),
+        "trimtab_retrain_consecutive_failures": ("Runs in a row that failed.",),
+        "trimtab_retrain_next_run_timestamp_seconds": ("The next slot of the calendar.",),
+        "trimtab_retrain_last_start_timestamp_seconds": ("When the last run began.",),
+        "trimtab_retrain_last_end_timestamp_seconds": ("When a run last ended.",),
+        "trimtab_retrain_last_promotion_timestamp_seconds": ("When a run last replaced the champion.",),
+        "trimtab_retrain_last_duration_seconds": ("How long the last run that ended took.",),
+        "trimtab_retrain_gate_passed": ("1 when the last graded run passed.",),
+        "trimtab_gate_delta": ("Challenger less champion in the last graded run.", "metric"),
+        "trimtab_gate_delta_bound": ("Confidence limits of the delta.", "metric", "bound"),
+    },
+)
+COUNTERS = frozenset({"trimtab_labels"})
