@@ -25,8 +25,9 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from trimtab import __version__, settings
 from trimtab.adapters.counts import Counts
+from trimtab.adapters.mlflow import Mlflow, credentials
 from trimtab.adapters.prometheus import Prometheus
-from trimtab.adapters.registry import MlflowRegistry, credentials
+from trimtab.adapters.registry import MlflowRegistry
 from trimtab.core.objects import POD, Ref, Resource
 from trimtab.kinds import KINDS, Ports
 from trimtab.runtime import handlers, logs, server
@@ -64,12 +65,12 @@ class Operator:
         reader = Cluster(client, self.metrics)
         self.picture = Picture(reader, self.store, self.metrics, watched(), chosen.watch_namespaces, self.enqueue)
         counts = Counts(session, clock, lambda source, kind: self.metrics.poll_failures.labels(source, kind).inc())
-        registry = MlflowRegistry(chosen.mlflow_tracking_uri, session, clock, credentials(os.environ))
+        mlflow = Mlflow(chosen.mlflow_tracking_uri, session, clock, credentials(os.environ))
         shell = Shell(
             store=self.store,
             cluster=Cluster(client, self.metrics, may_write=self.elector.remaining),
             platform=chosen.platform(),
-            ports=Ports(registry, counts, Prometheus(chosen.prometheus_uri, session, clock)),
+            ports=Ports(MlflowRegistry(mlflow), counts, Prometheus(chosen.prometheus_uri, session, clock)),
             metrics=self.metrics,
             enqueue=self.enqueue,
             now=lambda: datetime.now(UTC),

@@ -34,6 +34,7 @@ from sklearn.model_selection import train_test_split
 from tests.chart import environment, one, render
 from tests.postgres import Postgres
 from tests.processes import Processes, free_port
+from trimtab.adapters.mlflow import Mlflow
 from trimtab.adapters.registry import MlflowRegistry
 from trimtab.kinds.mlmodel.observe import RegistryError
 
@@ -119,7 +120,7 @@ def installation() -> Iterator[Installation]:
 async def registry(installation: Installation) -> AsyncIterator[MlflowRegistry]:
     """The operator's own view of the registry."""
     async with aiohttp.ClientSession() as session:
-        yield MlflowRegistry(installation.uri, session, time.monotonic)
+        yield MlflowRegistry(Mlflow(installation.uri, session, time.monotonic))
 
 
 @dataclass(frozen=True)

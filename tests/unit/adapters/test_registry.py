@@ -12,8 +12,9 @@ import pytest
 from aiohttp import web
 
 from tests.processes import free_port
-from trimtab.adapters import registry
-from trimtab.adapters.registry import MlflowRegistry, credentials
+from trimtab.adapters import mlflow as client
+from trimtab.adapters.mlflow import credentials
+from trimtab.adapters.registry import MlflowRegistry
 from trimtab.kinds.mlmodel.observe import RegistryError
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -32,7 +33,8 @@ class Mlflow:
         self.answer: Answer = lambda _: _json(ALIASED)
 
     def registry(self, url: str | None = None, **auth: str) -> MlflowRegistry:
-        return MlflowRegistry(self.url if url is None else url, self.session, lambda: self.time, auth)
+        mlflow = client.Mlflow(self.url if url is None else url, self.session, lambda: self.time, auth)
+        return MlflowRegistry(mlflow)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)
@@ -136,7 +138,7 @@ async def test_few_requests_are_under_way_at_once(mlflow: Mlflow) -> None:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
-        if under_way == registry.CONCURRENT:
+        if under_way == client.CONCURRENT:
             release.set()
         await release.wait()
         under_way -= 1
@@ -145,7 +147,7 @@ async def test_few_requests_are_under_way_at_once(mlflow: Mlflow) -> None:
     mlflow.answer = slowly
     asked = mlflow.registry()
     await asyncio.gather(*(asked.version(f"m{n}", "champion", 0) for n in range(20)))
-    assert most == registry.CONCURRENT
+    assert most == client.CONCURRENT
 
 
 async def test_without_a_registry_the_chart_is_named(mlflow: Mlflow) -> None:
@@ -220,7 +222,7 @@ async def test_a_url_that_is_none(mlflow: Mlflow) -> None:
 
 
 async def test_silence_ends_in_time(mlflow: Mlflow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "TIMEOUT", aiohttp.ClientTimeout(total=0.05))
+    monkeypatch.setattr(client, "TIMEOUT", aiohttp.ClientTimeout(total=0.05))
 
     async def silent(_: web.Request) -> web.StreamResponse:
         await asyncio.Event().wait()
@@ -241,7 +243,7 @@ async def test_one_at_a_time_asks_a_registry_that_is_known_to_be_silent(
         await asyncio.Event().wait()
         raise AssertionError("unreachable")
 
-    monkeypatch.setattr(registry, "TIMEOUT", aiohttp.ClientTimeout(total=0.05))
+    monkeypatch.setattr(client, "TIMEOUT", aiohttp.ClientTimeout(total=0.05))
     mlflow.answer = never
     asked = mlflow.registry()
     await refusal(asked)
