@@ -58,9 +58,30 @@ def test_too_little_is_the_longest_window():
 
 
 def test_what_is_older_than_a_week_is_forgotten():
+    history, _ = filled(1, 30, every=288)
+    size = history.size()
+    assert history.choose().window.rows == 7
     history, _ = filled(1, 100, every=288)
     assert history.choose().window.rows == 7
-    assert len(history._buckets) == 7
+    assert history.size() == pytest.approx(size, rel=0.1)
+
+
+def test_a_week_is_kept_by_the_hour_and_a_day_by_the_bucket():
+    history, kept = filled(2, 9 * 288)
+    parts = {id(part) for trail in history._trails for part in trail.kept()}
+    assert len(parts) == 288 + 7 * 24 - 1
+    week = history._trails[-1]
+    hour = (kept[-1][0] + BUCKET - 7 * DAY) // HOUR * HOUR
+    assert week.window.rows == sum(counted.rows for start, counted in kept if start >= hour)
+
+
+def test_buckets_of_another_length_scale_all_windows():
+    dice, history = random.Random(4), History(REFERENCE, bucket=5)
+    for place in range(300):
+        history.add(place * 5, bucket(dice, 8))
+    chosen = history.choose()
+    assert (chosen.seconds, chosen.window.rows) == (72 * 5, 72 * 8)
+    assert history.effects(60) == pytest.approx(filled(8, 300)[0].effects(HOUR), rel=1)
 
 
 def test_entities_that_come_back_within_the_hour_are_seen():

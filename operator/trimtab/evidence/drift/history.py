@@ -1,13 +1,14 @@
 """The last seven days of counts, and the shortest window of them that is long enough to judge.
 
-Buckets of 5 minutes, kept packed; the sums of the windows are carried on, so that a look costs what came and went since
-the last one. Versions are never mixed: each has a history of its own.
+Buckets of 5 minutes, kept packed for a day, and for a week as sums of an hour; the sums of the windows are carried on,
+so that a look costs what came and went since the last one. Versions are never mixed: each has a history of its own.
+With buckets of another length all is that much shorter or longer: an hour is twelve of them, a day 288.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ SPREAD_OVER = 6
 """Buckets are compared within each of the last six hours: a shift between hours must not look like dependent rows."""
 
 Groups = list[list[float]]
+Packed = tuple[bytes, bytes]
 
 
 class Chosen(NamedTuple):
@@ -61,45 +63,87 @@ class Successions:
         self._before, self._growing, self._start = self._growing, groups, own
 
 
+class Trail:
+    """The sum of the last `length` seconds. Where buckets are too many it forgets `grain` seconds of them at a time."""
+
+    def __init__(self, length: int, grain: int, like: Window) -> None:
+        self.length = length
+        self.window = like
+        self._grain = grain
+        self._parts: deque[tuple[int, Packed]] = deque()
+        self._open: tuple[int, Window] | None = None
+
+    def add(self, start: int, counted: Window, kept: Packed) -> None:
+        """Take in a bucket, later than all before it, which is also given packed."""
+        self.window += counted
+        if not self._grain:
+            self._parts.append((start, kept))
+            return
+        own = start - start % self._grain
+        if self._open is not None and self._open[0] == own:
+            self._open = (own, self._open[1] + counted)
+            return
+        if self._open is not None:
+            self._parts.append((self._open[0], packed(self._open[1])))
+        self._open = (own, counted)
+
+    def forget(self, before: int, like: Window) -> None:
+        """Let go of what began before that time; `like` is a window of the same parts."""
+        while self._parts and self._parts[0][0] < before:
+            self.window -= unpacked(self._parts.popleft()[1], like)
+
+    def kept(self) -> Iterator[Packed]:
+        """What it will let go of."""
+        return (part for _, part in self._parts)
+
+
 class History:
     """Counts of one model version by bucket. Times are seconds since the epoch, and never go back."""
 
-    def __init__(self, reference: Reference, lengths: Sequence[int] = LENGTHS) -> None:
+    def __init__(self, reference: Reference, lengths: Sequence[int] | None = None, bucket: int = BUCKET) -> None:
         self._features = reference.features
         self._like = empty(reference)
-        self._buckets: dict[int, tuple[bytes, bytes]] = {}
-        self._sums = {length: (deque[int](), self._like) for length in lengths}
+        self._bucket = bucket
+        self._hours = bucket * HOUR // BUCKET
+        days = bucket * DAY // BUCKET
+        lengths = lengths or [bucket * length // BUCKET for length in LENGTHS]
+        self._trails = [Trail(n, 0 if n <= days else self._hours, self._like) for n in sorted(lengths)]
         self._hour = -1
         self._spread: list[Spread] = []
         self._tests: list[deque[Test]] = [deque(maxlen=SPREAD_OVER - 1) for _ in self._features]
-        self._scales = [Successions(HOUR, DAY, len(self._features)), Successions(DAY, 7 * DAY, len(self._features))]
+        features = len(self._features)
+        self._scales = [Successions(self._hours, days, features), Successions(days, 7 * days, features)]
 
     def add(self, start: int, counted: Window) -> None:
         """Take in the counts of the bucket that began at `start`, which must be later than all before it."""
         self._like = counted
-        self._buckets[start] = packed(counted)
         groups = [f.grouped(cells) for f, cells in zip(self._features, counted.cells, strict=True)]
-        if self._hour != start // HOUR:
+        if self._hour != start // self._hours:
             for tests, spread in zip(self._tests, self._spread, strict=False):
                 tests.append(spread.test())
-            self._hour = start // HOUR
+            self._hour = start // self._hours
             self._spread = [Spread(len(part)) for part in groups]
         for spread, part in zip(self._spread, groups, strict=True):
             spread.take(part)
         for scale in self._scales:
             scale.add(start, groups)
-        for length, (starts, whole) in self._sums.items():
-            starts.append(start)
-            self._sums[length] = (starts, whole + counted)
-        self._forget(start + BUCKET)
+        kept = packed(counted)
+        for trail in self._trails:
+            trail.add(start, counted, kept)
+            trail.forget(start + self._bucket - trail.length, counted)
 
     def choose(self) -> Chosen:
         """The shortest window with 200 effective rows, or the longest one."""
-        for length, (_, window) in self._sums.items():
-            effects = self.effects(length)
-            if window.rows >= LEAST_ROWS * (median(effects) if effects else 1.0):
+        for trail in self._trails:
+            effects = self.effects(trail.length)
+            if trail.window.rows >= LEAST_ROWS * (median(effects) if effects else 1.0):
                 break
-        return Chosen(length, window, effects)
+        return Chosen(trail.length, trail.window, effects)
+
+    def size(self) -> int:
+        """The bytes that are kept packed, which are most of what a long history takes."""
+        parts = {id(part): part for trail in self._trails for part in trail.kept()}
+        return sum(len(whole) + len(floats) for whole, floats in parts.values())
 
     def effects(self, length: int) -> tuple[float, ...]:
         """The design effect of each feature in windows of this length, the largest that any scale up to it shows."""
@@ -107,13 +151,3 @@ class History:
         shown = [[design_effect([*tests, spread.test()]) for tests, spread in now]]
         shown += [scale.effects for scale in self._scales if scale.scale <= length]
         return tuple(max(effects) for effects in zip(*shown, strict=True))
-
-    def _forget(self, now: int) -> None:
-        for length, (starts, whole) in self._sums.items():
-            while starts[0] < now - length:
-                whole -= unpacked(self._buckets[starts.popleft()], self._like)
-            self._sums[length] = (starts, whole)
-        for start in [*self._buckets]:
-            if start >= now - max(self._sums):
-                break
-            del self._buckets[start]
