@@ -6,19 +6,24 @@ making another one.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
 from tests.memory_cluster import MemoryCluster
 from trimtab.__main__ import watched
+from trimtab.adapters.mlflow import MlflowError
+from trimtab.adapters.notify import NotifyError
 from trimtab.core.objects import Object, Ref
+from trimtab.core.plan import Notice
 from trimtab.core.platform import Platform
 from trimtab.evidence.sources import ModelReport, RouterReport, SmokeReport
 from trimtab.kinds import KINDS, Ports
 from trimtab.kinds.abtest.observe import EventsError
 from trimtab.kinds.mlmodel.observe import RegistryError
+from trimtab.runtime import events
 from trimtab.runtime.cluster import ApiError, NotLeader
+from trimtab.runtime.effects import Effects
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.picture import Picture
 from trimtab.runtime.reconciler import Reconciler, Refused, Shell
@@ -49,6 +54,8 @@ class MemoryRegistry:
 
     def __init__(self) -> None:
         self.versions: dict[tuple[str, str | None], str] = {}
+        self.tags: dict[tuple[str, str], dict[str, str]] = {}
+        self.changes = 0
         self.down = False
 
     async def version(self, name: str, alias: str | None, max_age_seconds: float) -> str:
@@ -57,6 +64,41 @@ class MemoryRegistry:
         if (name, alias) not in self.versions:
             raise RegistryError("SourceNotFound", f"MLflow has no models:/{name}@{alias}; set the alias")
         return self.versions[name, alias]
+
+    async def set_alias(self, model: str, alias: str, version: str, seconds: float) -> None:
+        self._change()
+        self.versions[model, alias] = version
+
+    async def set_tags(self, model: str, version: str, tags: Mapping[str, str], seconds: float) -> None:
+        self._change()
+        self.tags.setdefault((model, version), {}).update(tags)
+
+    def _change(self) -> None:
+        if self.down:
+            raise MlflowError("RegistryUnreachable", "MLflow does not answer: timed out; it is asked again")
+        self.changes += 1
+
+
+class MemoryNotifier:
+    """Messages that were handed over, by key."""
+
+    def __init__(self) -> None:
+        self.sent: dict[str, Notice] = {}
+        self.names = frozenset({"slack"})
+        self.silent = False
+
+    def channels(self) -> frozenset[str]:
+        return self.names
+
+    def delivered(self, keys: Iterable[str]) -> frozenset[str]:
+        return frozenset() if self.silent else frozenset(self.sent) & frozenset(keys)
+
+    def send(self, notice: Notice, look_again: Callable[[], None]) -> None:
+        if notice.channel not in self.names:
+            raise NotifyError(f"there is no usable channel {notice.channel}")
+        if notice.key not in self.sent:
+            self.sent[notice.key] = notice
+            look_again()
 
 
 class MemorySources:
@@ -114,6 +156,7 @@ class MemoryOperator:
         clock: Clock | None = None,
         platform: Platform = PLATFORM,
         counts: MemorySources | None = None,
+        notifier: MemoryNotifier | None = None,
     ) -> None:
         self.cluster = cluster
         self.clock = clock or Clock()
@@ -123,11 +166,20 @@ class MemoryOperator:
         self.appointments: dict[Ref, datetime] = {}
         self._heard = len(cluster.log)
         self.picture = Picture(cluster, self.store, self.metrics, watched(), (), self.enqueue)
+        registry = registry or MemoryRegistry()
+        effects = Effects(
+            registry,
+            notifier or MemoryNotifier(),
+            self.metrics,
+            cluster.may_write,
+            lambda obj, event: events.emit(cluster, obj, event, "test"),
+        )
         shell = Shell(
             store=self.store,
             cluster=cluster,
             platform=platform,
-            ports=Ports(registry or MemoryRegistry(), counts or MemorySources(), MemoryEvents()),
+            effects=effects,
+            ports=Ports(registry, counts or MemorySources(), MemoryEvents()),
             metrics=self.metrics,
             enqueue=self.enqueue,
             now=lambda: self.clock.now,

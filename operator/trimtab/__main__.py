@@ -24,18 +24,15 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
 from trimtab import __version__, settings
-from trimtab.adapters.counts import Counts
-from trimtab.adapters.mlflow import Mlflow, credentials
-from trimtab.adapters.prometheus import Prometheus
-from trimtab.adapters.registry import MlflowRegistry
 from trimtab.core.objects import POD, Ref, Resource
-from trimtab.kinds import KINDS, Ports
+from trimtab.kinds import KINDS
 from trimtab.runtime import handlers, logs, server
 from trimtab.runtime.cluster import Cluster
 from trimtab.runtime.controller import Controller
 from trimtab.runtime.findings import Findings
 from trimtab.runtime.leader import NAME, Elector, Timing
 from trimtab.runtime.metrics import Metrics
+from trimtab.runtime.outside import Outside
 from trimtab.runtime.picture import Picture
 from trimtab.runtime.reconciler import Reconciler, Shell
 from trimtab.runtime.store import Store
@@ -64,13 +61,14 @@ class Operator:
         self.elector = Elector(Cluster(client, self.metrics), identity, chosen.pod_namespace, timing, clock)
         reader = Cluster(client, self.metrics)
         self.picture = Picture(reader, self.store, self.metrics, watched(), chosen.watch_namespaces, self.enqueue)
-        counts = Counts(session, clock, lambda source, kind: self.metrics.poll_failures.labels(source, kind).inc())
-        mlflow = Mlflow(chosen.mlflow_tracking_uri, session, clock, credentials(os.environ))
+        cluster = Cluster(client, self.metrics, may_write=self.elector.remaining)
+        self.outside = Outside(chosen, session, clock, self.metrics, self.elector.remaining)
         shell = Shell(
             store=self.store,
-            cluster=Cluster(client, self.metrics, may_write=self.elector.remaining),
+            cluster=cluster,
             platform=chosen.platform(),
-            ports=Ports(MlflowRegistry(mlflow), counts, Prometheus(chosen.prometheus_uri, session, clock)),
+            ports=self.outside.ports,
+            effects=self.outside.effects(cluster, identity),
             metrics=self.metrics,
             enqueue=self.enqueue,
             now=lambda: datetime.now(UTC),
@@ -99,6 +97,7 @@ class Operator:
     async def end(self, grace: float) -> None:
         """Let passes under way finish within the grace (seconds), renewing the lease until then; then let go of it."""
         await asyncio.gather(*(controller.stop(grace) for controller in self.controllers.values()))
+        self.outside.notifier.end()
         for task in (self._leading, self._others):
             task.cancel()
         await asyncio.wait({self._leading, self._others})

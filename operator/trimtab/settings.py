@@ -37,6 +37,8 @@ class Settings(BaseModel):
     """The registry behind models:/ references; empty means there is none."""
     prometheus_uri: Annotated[str, Field(pattern=r"^(https?://.*)?$")] = ""
     """Where the queries of experiments are asked; empty means that there is no Prometheus."""
+    notifications_dir: Annotated[str, Field(pattern=r"^(/.*)?$")] = ""
+    """Where the Secret with the channels of notifications is mounted; empty means that nobody is told anything."""
     job_secret_name: str = ""
     """A Secret in each user's namespace that gives Jobs and fetch containers their credentials."""
     watch_namespaces: tuple[Namespace, ...] = ()

@@ -1,6 +1,8 @@
-"""What moving references to models stand for, asked of MLflow's registry."""
+"""MLflow's registry: what moving references to models stand for, and what it should say of versions."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from trimtab.adapters.mlflow import Mlflow, MlflowError, quoted, version_of
 from trimtab.kinds.mlmodel.observe import RegistryError
@@ -24,6 +26,19 @@ class MlflowRegistry:
             what = f"models:/{name}@{alias}" if alias else f"models:/{name}/latest"
             why = f"MLflow has no {what}: {error}; register it or set the alias"
         raise RegistryError("SourceNotFound", why)
+
+    async def set_alias(self, model: str, alias: str, version: str, seconds: float) -> None:
+        """Let the alias stand for this version; MlflowError if that was not done within so many seconds."""
+        await self._mlflow.change(
+            "/registered-models/alias", {"name": model, "alias": alias, "version": version}, seconds
+        )
+
+    async def set_tags(self, model: str, version: str, tags: Mapping[str, str], seconds: float) -> None:
+        """Give the version these tags, and leave it the others; MlflowError if not all were set in time, each of
+        which takes at most so many seconds."""
+        for key, value in sorted(tags.items()):
+            tag = {"name": model, "version": version, "key": key, "value": value}
+            await self._mlflow.change("/model-versions/set-tag", tag, seconds)
 
     async def _aliased(self, name: str, alias: str, max_age: float) -> str:
         answer = await self._mlflow.get("/registered-models/alias", {"name": name, "alias": alias}, max_age)

@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+from trimtab.adapters.notify import THREADS
+
 context: ContextVar[dict[str, str]] = ContextVar("log context", default={})  # noqa: B039 - never mutated
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -44,8 +46,9 @@ class TextFormatter(logging.Formatter):
 
 def configure(level: str, style: str) -> None:
     """Send everything to standard output. kopf logs whole bodies below WARNING, which may hold what users keep
-    private, so it never goes lower than that."""
+    private, so it never goes lower than that. What libraries say while they send messages names URLs with tokens."""
     handler = logging.StreamHandler(sys.stdout)
+    handler.addFilter(lambda record: not str(record.threadName).startswith(THREADS))
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in ("kopf", "asyncio", "aiohttp.access"):

@@ -101,5 +101,11 @@ class Metrics:
         self.poll_failures = Counter(
             "trimtab_poll_failures_total", "Answers of pods that were not used.", ["source", "kind"], registry=r
         )
+        self.effects = Counter(
+            "trimtab_effects_total", "Changes outside the cluster by result.", ["kind", "result"], registry=r
+        )
+        self.notifications = Counter(
+            "trimtab_notifications_total", "Messages to people by result.", ["channel", "result"], registry=r
+        )
         build = Gauge("trimtab_build_info", "Always 1.", ["version"], registry=r)
         build.labels(__version__).set(1)

@@ -1,9 +1,10 @@
 """One pass over one object: look, judge, act. The only place where plans become requests.
 
-    get ──► parse ──► observe ──► plan ──► apply children ──► delete extras ──► write status ──► tell
+    get ──► parse ──► observe ──► plan ──► apply children ──► delete extras ──► write status ──► tell ──► effects
 
-Children come before status, so a status never claims what was not done. A request that fails for good overrules the
-planned verdict with the server's own words; one that may succeed later ends the pass, and the queue tries again.
+Children come before status, so a status never claims what was not done; effects outside come after it. A request that
+fails for good overrules the planned verdict with the server's own words; one that may succeed later ends the pass, and
+the queue tries again.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from trimtab.core.platform import Platform
 from trimtab.kinds import Kind, Ports
 from trimtab.runtime import events
 from trimtab.runtime.cluster import ApiError, Cluster
+from trimtab.runtime.effects import Effects
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.store import Store
 
@@ -49,6 +51,7 @@ class Shell:
     cluster: Cluster
     platform: Platform
     ports: Ports
+    effects: Effects
     metrics: Metrics
     enqueue: Callable[[Iterable[Ref]], None]
     now: Callable[[], datetime]
@@ -67,6 +70,7 @@ class Reconciler:
         """One pass; when to come again without being told. Refused and ApiError mean: try again later."""
         obj = self._shell.store.get(ref)
         if obj is None or "deletionTimestamp" in obj["metadata"]:
+            self._shell.effects.forget(ref)
             return None
         if obj["metadata"].get("annotations", {}).get(metadata.PAUSED) == "true":
             await self._write_status(obj, self._verdict(obj, [PAUSE]))
@@ -79,7 +83,8 @@ class Reconciler:
         seen = await self._kind.observe(parsed, self._shell.store, self._shell.platform, self._shell.ports)
         plan = self._kind.plan(parsed, seen, self._shell.now())
         await self._execute(obj, plan)
-        return plan.requeue_after
+        repeat = await self._shell.effects.perform(obj, plan.effects, self._shell.enqueue)
+        return min((wait for wait in (plan.requeue_after, repeat) if wait is not None), default=None)
 
     async def _execute(self, obj: Object, plan: Plan) -> None:
         """Do all that can be done: one child that is refused must not keep the others from being mended."""

@@ -1,0 +1,57 @@
+"""The world beyond the cluster, wired: what kinds ask of it, and what effects change in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+
+from trimtab.adapters.channels import Channels
+from trimtab.adapters.counts import Counts
+from trimtab.adapters.mlflow import Mlflow, credentials
+from trimtab.adapters.notify import Notifier
+from trimtab.adapters.prometheus import Prometheus
+from trimtab.adapters.registry import MlflowRegistry
+from trimtab.kinds import Ports
+from trimtab.runtime import events
+from trimtab.runtime.cluster import Cluster
+from trimtab.runtime.effects import Effects
+from trimtab.runtime.metrics import Metrics
+from trimtab.settings import Settings
+
+
+class Outside:
+    """All that one replica knows beyond the API server. `clock` is monotonic, in seconds."""
+
+    def __init__(
+        self,
+        chosen: Settings,
+        session: aiohttp.ClientSession,
+        clock: Callable[[], float],
+        metrics: Metrics,
+        allowed: Callable[[], float],
+    ) -> None:
+        mlflow = Mlflow(chosen.mlflow_tracking_uri, session, clock, credentials(os.environ))
+        counts = Counts(session, clock, lambda source, kind: metrics.poll_failures.labels(source, kind).inc())
+        self._metrics = metrics
+        self._allowed = allowed
+        self._registry = MlflowRegistry(mlflow)
+        self.notifier = Notifier(
+            Channels(Path(chosen.notifications_dir) if chosen.notifications_dir else None),
+            lambda: allowed() > 0,
+            lambda channel, result: metrics.notifications.labels(channel, result).inc(),
+            clock,
+        )
+        self.ports = Ports(self._registry, counts, Prometheus(chosen.prometheus_uri, session, clock))
+
+    def effects(self, cluster: Cluster, instance: str) -> Effects:
+        """What performs the effects of plans, and tells of those that fail as events of this instance."""
+        return Effects(
+            self._registry,
+            self.notifier,
+            self._metrics,
+            self._allowed,
+            lambda obj, event: events.emit(cluster, obj, event, instance),
+        )
