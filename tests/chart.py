@@ -41,7 +41,17 @@ EVERYTHING: dict[str, Any] = {
         "from": [{"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}],
         "extraEgress": [{"ports": [{"port": 3128, "protocol": "TCP"}]}],
     },
-    "metrics": {"port": 9090, "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+    "metrics": {
+        "port": 9090,
+        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "alerts": {
+            "runbookUrl": "https://runbooks.example.com/trimtab",
+            "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+            "configMap": {"enabled": True, "labels": {"prometheus_rule": "1"}},
+        },
+        "dashboards": {"enabled": True, "annotations": {"grafana_folder": "Models"}},
+    },
     "podAnnotations": {"a": "b"},
     "podLabels": {"team": "ml"},
     "nodeSelector": {"disk": "ssd"},

@@ -14,7 +14,7 @@ from tests.chart import CHART, EVERYTHING, VALUES, RefusedError, names, one, pod
 
 OLDEST = yaml.safe_load((CHART / "Chart.yaml").read_text())["kubeVersion"].removeprefix(">=").removesuffix(".0-0")
 # Kinds of other projects: not part of Kubernetes, so not among its schemas.
-FOREIGN = {"ServiceMonitor"}
+FOREIGN = {"ServiceMonitor", "PodMonitor", "PrometheusRule"}
 CLUSTER_WIDE = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
 
 
