@@ -171,7 +171,9 @@ class World:
         added = zip(report.buckets, rows.tolist(), yes.tolist(), strict=True)
         buckets = tuple(Bucket(b.rows + n, b.outcomes + n, b.total + y, b.squares + y) for b, n, y in added)
         count = int(rows.sum())
-        self.sources.model_reports[uid] = replace(report, requests=report.requests + count, buckets=buckets)
+        self.sources.model_reports[uid] = replace(
+            report, requests=report.requests + count, answered=report.answered + count, buckets=buckets
+        )
         return count
 
     def _route(self, before: ArmCounts | None, count: int) -> ArmCounts:

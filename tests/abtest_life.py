@@ -218,9 +218,12 @@ class Life:
             found, liked = buckets[self.dice.randrange(BUCKETS)], user < yes
             for column, more in enumerate((1, 1, liked, liked)):
                 found[column] += more
-        now = replace(report, rows=report.rows + requests, buckets=tuple(Bucket(*bucket) for bucket in buckets))
+        whole = report.answered + requests
+        now = replace(
+            report, answered=whole, rows=report.rows + requests, buckets=tuple(Bucket(*bucket) for bucket in buckets)
+        )
         self.sources.model_reports[uid] = now
-        self._tell(uid, place, Counter(rows=requests, outcomes=requests, yes=yes))
+        self._tell(uid, place, Counter(rows=requests, answered=requests, outcomes=requests, yes=yes))
 
     def _tell(self, uid: str, place: Place | None, counts: Counter[str]) -> None:
         """What a source now tells beyond what it has told before; a new life of it may first have to be noticed."""
@@ -240,7 +243,7 @@ class Life:
         if uid in routers:
             routers[uid] = replace(routers[uid], epoch="2", arms={})
         else:
-            models[uid] = replace(models[uid], epoch="2", rows=0, buckets=(Bucket(),) * BUCKETS)
+            models[uid] = replace(models[uid], epoch="2", answered=0, rows=0, buckets=(Bucket(),) * BUCKETS)
 
     def _whole(self, key: str, amount: float) -> int:
         """Whole numbers that add up to what was asked for."""
@@ -312,6 +315,7 @@ def _counts(tally: Tally) -> dict[str, float]:
     return {
         "requests": tally.requests,
         "errors": tally.errors,
+        "answered": tally.answered,
         "rows": sum(bucket.rows for bucket in tally.buckets),
         "yes": sum(bucket.total for bucket in tally.buckets),
         "outcomes": sum(bucket.outcomes for bucket in tally.buckets),

@@ -157,6 +157,7 @@ def _report(uid: str, told: _Document) -> ModelReport:
         revision=told.revision,
         requests=requests,
         errors=classes.failed,
+        answered=classes.ok,
         rows=told.rows,
         users=users,
         sketch=registers,
@@ -220,7 +221,7 @@ def _shrunk(before: ModelReport, report: ModelReport) -> str:
 def _growing(report: ModelReport) -> Mapping[str, Sequence[float]]:
     """All that can only grow within an epoch."""
     return {
-        "requests": (report.requests, report.errors, *report.latency.counts),
+        "requests": (report.requests, report.errors, report.answered, *report.latency.counts),
         "rows": (report.rows, *(bucket.rows for bucket in report.buckets)),
         "users": report.sketch,
         "outcomes": [bucket.outcomes for bucket in report.buckets],

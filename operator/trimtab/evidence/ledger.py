@@ -45,7 +45,7 @@ class ArmTotal(ApiModel):
     weight: Decimal | None = None
     """Its planned share in percent."""
     counts: Numbers | None = None
-    """Users, requests, errors, outcomes, their sum and squares, slow requests; then by user bucket, if any."""
+    """Users, requests, errors, outcomes, their sum and squares, slow and answered requests; then by user bucket."""
 
 
 class SegmentTotal(ApiModel):
@@ -241,8 +241,8 @@ def _tally(text: str | None) -> Tally:
     if not text:
         return NOTHING
     plain, *buckets = ([float(number) for number in part.split()] for part in text.split(";"))
-    users, requests, errors, outcomes, total, squares, slow = plain
-    return Tally(users, requests, errors, outcomes, total, squares, slow, tuple(Bucket(*bucket) for bucket in buckets))
+    # What was written when fewer numbers were kept has none of the later ones.
+    return Tally(**dict(zip(PLAIN, plain, strict=False)), buckets=tuple(Bucket(*bucket) for bucket in buckets))
 
 
 def _plain(value: float) -> str:

@@ -61,6 +61,8 @@ class ModelReport:
     revision: str
     requests: int = 0
     errors: int = 0
+    answered: int = 0
+    """Requests that were neither refused nor failed."""
     rows: int = 0
     users: int = 0
     """Distinct users, as well as the pod's sketch can tell. Numbers of several pods cannot be added: a user may have

@@ -42,6 +42,8 @@ class Tally:
     """The sum of the users' squared outcomes."""
     latency_above: float = 0
     """Requests slower than the edge that was agreed on."""
+    answered: float = 0
+    """Requests that model pods answered well: what the rows of the buckets come from."""
     buckets: tuple[Bucket, ...] = ()
     """The outcomes again by user bucket, where pods count them so; then these are used (evidence.clusters)."""
 
@@ -55,6 +57,7 @@ class Tally:
             self.outcome_sum + other.outcome_sum,
             self.outcome_squares + other.outcome_squares,
             self.latency_above + other.latency_above,
+            self.answered + other.answered,
             _joined(self.buckets, other.buckets),
         )
 

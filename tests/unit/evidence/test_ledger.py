@@ -112,7 +112,13 @@ def test_the_persisted_form_reads_back_and_is_bounded():
     status = ledger.status()
     assert restore(LedgerStatus.model_validate(status.dump())) == ledger
     assert restore(None) == Ledger()
-    assert status.dump()["segments"][0]["arms"][0] == {"name": "a", "weight": "50", "counts": "0 27.3 0 0 0 0 0"}
+    assert status.dump()["segments"][0]["arms"][0] == {"name": "a", "weight": "50", "counts": "0 27.3 0 0 0 0 0 0"}
+
+
+def test_what_was_written_when_fewer_numbers_were_kept_is_read_on():
+    older = {"segments": [{"seconds": "1", "arms": [{"name": "a", "counts": "0 27 1 0 0 0 3;5 1 1 1"}]}]}
+    found = restore(LedgerStatus.model_validate(older)).segments[0].tally("a")
+    assert found == Tally(requests=27, errors=1, latency_above=3, buckets=(Bucket(5, 1, 1, 1),))
 
 
 def test_segments_are_bounded():

@@ -148,7 +148,14 @@ class Lab:
         latency = Cells((0.1,), (quick + requests - slow, late + slow))
         counts = ArmCounts(old.requests + requests, old.errors + errors, latency)
         self.sources.router_reports[uid] = replace(report, arms={**report.arms, arm: counts})
-        self._predict(f"uid-pod-{arm}", requests, yes)
+        self._predict(f"uid-pod-{arm}", requests - errors, yes)
+
+    def tell(self, arm: str, feedback: int) -> None:
+        """So many reports of outcomes, by way of the routers."""
+        uid = next(pod["metadata"]["uid"] for pod in self.routers if pod["metadata"]["uid"] not in self.deaf)
+        report = self.sources.router_reports[uid]
+        counts = replace(report.arms[arm], requests=report.arms[arm].requests + feedback)
+        self.sources.router_reports[uid] = replace(report, arms={**report.arms, arm: counts})
 
     def traffic(self, requests: int, yes: Mapping[str, float] | None = None, **more: Mapping[str, float]) -> None:
         """Requests of all arms by their weights; each of the maps gives an arm's rate of something."""
@@ -162,7 +169,8 @@ class Lab:
     def restart_pod(self, arm: str) -> None:
         """The model server's counts begin anew."""
         uid = f"uid-pod-{arm}"
-        self.sources.model_reports[uid] = replace(self._silence(arm), epoch="e2")
+        lives = int(self.sources.model_reports[uid].epoch.removeprefix("e"))
+        self.sources.model_reports[uid] = replace(self._silence(arm), epoch=f"e{lives + 1}")
 
     def vanish(self, arm: str) -> None:
         del self.deployments[arm]
@@ -189,7 +197,11 @@ class Lab:
         added = zip(report.buckets, rows, outcomes, total, strict=True)
         buckets = tuple(Bucket(b.rows + r, b.outcomes + o, b.total + t, b.squares + t) for b, r, o, t in added)
         self.sources.model_reports[uid] = replace(
-            report, requests=report.requests + requests, rows=report.rows + requests, buckets=buckets
+            report,
+            requests=report.requests + requests,
+            answered=report.answered + requests,
+            rows=report.rows + requests,
+            buckets=buckets,
         )
 
     def _silence(self, arm: str) -> ModelReport:

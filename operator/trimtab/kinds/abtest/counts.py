@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
-from statistics import fmean, variance
 
 from trimtab.core.conditions import parse_time
 from trimtab.core.objects import Object
@@ -26,8 +24,6 @@ from trimtab.kinds.abtest.observe import Observed
 DIGEST_DIGITS = 8
 EVENTS = "events"
 """The query of the objective, as a source."""
-UNKNOWN = 1e9
-"""How far the number of users may be off where nobody counts them: by any factor."""
 
 
 def readings(spec: Spec, seen: Observed, arms: Sequence[Resolved], since: str, ledger: Ledger) -> list[Reading]:
@@ -80,36 +76,6 @@ def totals(segments: Sequence[Segment]) -> dict[str, Tally]:
     return found
 
 
-def in_users(segments: Sequence[Segment]) -> tuple[list[Segment], float]:
-    """The segments with users in them, as many as their rows are worth, and how far that may be off, as a fraction.
-
-    Pods that served before the experiment know its users already, and a sketch does not tell who came anew. Rows by
-    user bucket do tell how many independent users they compare to: if N users of a bucket, a Poisson number, send m
-    rows each, the rows of a bucket have the variance E[N] E[m²], which is E[m²] / E[m] times their mean. Where pods do
-    not count by user, requests are all there is, and how far they are from users nobody knows.
-    """
-    divided = [_divided(segment) for segment in segments]
-    if not any(tally.users for segment in divided for tally in segment.tallies.values()):
-        return list(segments), UNKNOWN
-    return divided, 0.0
-
-
-def _divided(segment: Segment) -> Segment:
-    rows = {name: [bucket.rows for bucket in tally.buckets] for name, tally in segment.tallies.items()}
-    by = _dispersion(rows)
-    return replace(
-        segment,
-        tallies={name: replace(tally, users=sum(rows[name]) / by) for name, tally in segment.tallies.items()},
-    )
-
-
-def _dispersion(rows: Mapping[str, Sequence[float]]) -> float:
-    """The variance of the rows in a bucket over their mean, over all arms together; at least 1."""
-    counted = [counts for counts in rows.values() if len(counts) > 1]
-    whole = sum(fmean(counts) for counts in counted)
-    return max(sum(variance(counts) for counts in counted) / whole, 1.0) if whole else 1.0
-
-
 def _router(
     pod: Object, report: RouterReport, names: Collection[str], slow_seconds: float | None, since: str
 ) -> Reading:
@@ -141,8 +107,9 @@ def _model(arm: str, report: ModelReport, owners: Mapping[str, str], *, queried:
     Where a query counts the events, rows are all that pods have to tell.
     """
     if queried:
-        return {arm: Tally(buckets=tuple(Bucket(rows=bucket.rows) for bucket in report.buckets))}
-    tallies = {arm: _outcomes(report.buckets)}
+        rows = tuple(Bucket(rows=bucket.rows) for bucket in report.buckets)
+        return {arm: Tally(answered=report.answered, buckets=rows)}
+    tallies = {arm: _outcomes(report.buckets) + Tally(answered=report.answered)}
     for digest, buckets in report.others.items():
         owner = owners.get(digest[:DIGEST_DIGITS])
         if owner is not None:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from trimtab.core.conditions import timestamp
+from trimtab.evidence.arrivals import in_users
 from trimtab.evidence.design import ArmEvidence, Design, Verdict
 from trimtab.evidence.experiment import judge
 from trimtab.evidence.power import days
 from trimtab.evidence.tally import Segment, Tally
 from trimtab.kinds.abtest.api import Spec
-from trimtab.kinds.abtest.counts import in_users
 from trimtab.kinds.abtest.design import design, direction
 from trimtab.kinds.abtest.status import (
     ArmEvidenceStatus,
