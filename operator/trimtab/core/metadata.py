@@ -18,6 +18,7 @@ MODEL = f"{GROUP}/model"
 DEPLOYMENT = f"{GROUP}/deployment"
 REVISION = f"{GROUP}/revision"
 ROUTER = f"{GROUP}/router"
+SCHEDULE = f"{GROUP}/schedule"
 DESIRED_HASH = f"{GROUP}/desired-hash"
 PAUSED = f"{GROUP}/paused"
 APPROVE = f"{GROUP}/approve"
@@ -25,6 +26,9 @@ RETRY = f"{GROUP}/retry"
 ROLLOUT_PAUSED = f"{GROUP}/rollout-paused"
 PROMOTE = f"{GROUP}/promote"
 ABORT = f"{GROUP}/abort"
+RUN = f"{GROUP}/run"
+APPROVE_RUN = f"{GROUP}/approve-run"
+RESET_CIRCUIT = f"{GROUP}/reset-circuit"
 
 # A pod has no owner reference to a custom resource (its ReplicaSet or Job stands between),
 # so it names the resource it works for in a label. Two kinds have routers, and a label says no more than a name.
@@ -32,6 +36,7 @@ POD_OWNERS = {
     DEPLOYMENT: ("ModelDeployment",),
     MODEL: ("MLModel",),
     ROUTER: ("ModelDeployment", "ABTest"),
+    SCHEDULE: ("RetrainSchedule",),
 }
 
 
