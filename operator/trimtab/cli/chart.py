@@ -57,7 +57,7 @@ def intervals(bars: Sequence[Bar]) -> str:
         parts.append(f'<text x="{LEFT - 12}" y="{middle + 4}" text-anchor="end">{escape(item.name)}</text>')
         parts.append(f'<line x1="{low}" y1="{middle}" x2="{high}" y2="{middle}" stroke="{colour}" stroke-width="5"/>')
         parts.append(f'<circle cx="{across(item.lift)}" cy="{middle}" r="6" fill="{colour}"/>')
-    return _svg(height, "Lift of each arm over the control, in percent, with its interval", parts)
+    return svg(height, "Lift of each arm over the control, in percent, with its interval", parts)
 
 
 def over_time(hours: Sequence[float], rows: Mapping[str, Sequence[Bar | None]]) -> str:
@@ -73,7 +73,7 @@ def over_time(hours: Sequence[float], rows: Mapping[str, Sequence[Bar | None]]) 
     ]
     for number, (name, series) in enumerate(rows.items()):
         parts += _series(name, [(along(hour), item) for hour, item in zip(hours, series, strict=True)], up, number)
-    return _svg(HEIGHT, "Lift over the control at the end of each segment, in percent, with its interval", parts)
+    return svg(HEIGHT, "Lift over the control at the end of each segment, in percent, with its interval", parts)
 
 
 def _series(name: str, points: Sequence[tuple[float, Bar | None]], up: Scale, number: int) -> list[str]:
@@ -123,7 +123,8 @@ def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
     return f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" class="{style}"/>'
 
 
-def _svg(height: float, label: str, parts: Sequence[str]) -> str:
+def svg(height: float, label: str, parts: Sequence[str]) -> str:
+    """A drawing as wide as the page; the label is for those who cannot see it."""
     body = "\n".join(parts)
     return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">\n{body}\n</svg>'
 

@@ -1,4 +1,4 @@
-"""The cluster that KUBECONFIG names, as far as a terminal needs it: read one object, annotate one object."""
+"""The cluster that KUBECONFIG names, as a terminal needs it: an object read or annotated, and its pods asked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import urllib3
 from kubernetes import config
-from kubernetes.client import CustomObjectsApi
+from kubernetes.client import CoreV1Api, CustomObjectsApi
 from kubernetes.client.exceptions import ApiException
 
 from trimtab.cli.errors import Failure
@@ -16,6 +16,7 @@ from trimtab.cli.target import Target
 from trimtab.core.objects import Object
 
 SECONDS = 15
+LARGEST = 8 << 20
 FIELD_MANAGER = "kubectl-trimtab"
 MERGE = "application/merge-patch+json"
 
@@ -35,6 +36,7 @@ class Cluster:
         # Nobody at a terminal wants to wait for several attempts at a cluster that is away.
         client.rest_client.pool_manager.connection_pool_kw["retries"] = False
         self._api = CustomObjectsApi(client)
+        self._core = CoreV1Api(client)
 
     def get(self, target: Target) -> Object:
         """The object as the API server has it."""
@@ -45,6 +47,31 @@ class Cluster:
         body = {"metadata": {"annotations": dict(annotations)}}
         patch = self._api.patch_namespaced_custom_object
         return self._call(target, patch, body=body, field_manager=FIELD_MANAGER, _content_type=MERGE)
+
+    def pods(self, selector: str) -> list[Object]:
+        """The pods with these labels, by name."""
+        answer = self._raw(self._core.list_namespaced_pod, self.namespace, label_selector=selector)
+        found: list[Object] = json.loads(answer)["items"]
+        return sorted(found, key=lambda pod: str(pod["metadata"]["name"]))
+
+    def ask(self, pod: str, port: int, path: str) -> bytes:
+        """What a pod answers to GET, through the API server."""
+        proxy = self._core.connect_get_namespaced_pod_proxy_with_path
+        return self._raw(proxy, f"{pod}:{port}", self.namespace, path.removeprefix("/"))
+
+    def _raw(self, call: Callable[..., Any], *where: str, **more: Any) -> bytes:
+        """The bytes of an answer; Failure says what is wrong with it."""
+        try:
+            response = call(*where, _request_timeout=SECONDS, _preload_content=False, **more)
+            content: bytes = response.read(LARGEST + 1)
+            response.release_conn()
+        except ApiException as error:
+            raise Failure(f"HTTP {error.status}: {_message(error.body) or error.reason}") from None
+        except urllib3.exceptions.HTTPError as error:
+            raise Failure(f"the API server does not answer: {error}") from None
+        if len(content) > LARGEST:
+            raise Failure(f"the answer is larger than {LARGEST >> 20} MiB")
+        return content
 
     def _call(self, target: Target, call: Callable[..., Any], **more: Any) -> Object:
         resource = target.resource

@@ -117,39 +117,52 @@ def explain(name: str, file: str | None, output: str, **where: str | None) -> No
 
 
 @main.command()
+@click.argument("name", metavar="mdep/NAME", required=False, default="")
+@click.option("-f", "--file", type=click.Path(allow_dash=True), help="Take the object from a JSON file; - is stdin.")
+@click.option("--html", type=click.Path(), help="Of mdep/NAME: write a page with the distributions to this file.")
 @click.option("--reference", type=click.Path(), help="A CSV file with a header: what the model was trained on.")
 @click.option("--current", type=click.Path(), help="Compare this CSV file with the reference.")
-@click.option("--replay", "record", type=click.Path(), help="Go through this dated CSV file as the operator would.")
+@click.option("--replay", type=click.Path(), help="Go through this dated CSV file as the operator would.")
 @click.option("--time", help="With --replay: the column with the time, in ISO 8601 or seconds since 1970.")
 @click.option("--categorical", default="", help="Columns of numbers that are categories, as in a,b.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON; --replay always does.")
-def drift(
-    reference: str | None, current: str | None, record: str | None, time: str | None, categorical: str, as_json: bool
-) -> None:
-    """Tell whether data has drifted, by the code of the operator, without a cluster.
+@cluster_options
+def drift(name: str, file: str | None, html: str | None, as_json: bool, categorical: str, **given: str | None) -> None:
+    """Tell whether a model's traffic has drifted, or data in files, by the code of the operator.
 
-    Either --reference and --current, or --replay and --time: then one JSON object for each look, and the reference is
+    Of mdep/NAME, what its status says, and with --html or --json also what its pods have counted. Without a cluster,
+    either --reference and --current, or --replay and --time: then one JSON object for each look, and the reference is
     the first quarter of the rows unless --reference is given.
     """
     from trimtab.cli import drifting
 
-    if bool(current) == bool(record):
-        raise BadInput("give either --current, to compare two files, or --replay, to go through a dated one")
-    if bool(record) != bool(time):
-        raise BadInput("--replay and --time go together: the rows need their times")
-    if current and not reference:
-        raise BadInput("--reference: name the file that --current is compared with")
-    chosen = tuple(name.strip() for name in categorical.split(",") if name.strip())
-    asked = drifting.Asked(reference or "", current or record or "", chosen, time or "")
-    if record:
-        looks, notes = drifting.replayed(asked)
+    files = {key: given.pop(key) for key in ("reference", "current", "replay", "time")}
+    offline = [f"--{key}" for key, value in {**files, "categorical": categorical}.items() if value]
+    if not name and not file:
+        if html:
+            raise BadInput("--html: a page is made of a deployment alone: name mdep/NAME")
+        drifting.answer(drifting.asked(categorical=categorical, **files), as_json=as_json)
+    elif offline:
+        raise BadInput(f"{name or '-f'}: it is judged as it serves; leave out {', '.join(offline)}")
     else:
-        found, notes = drifting.compared(asked)
-        looks = iter([found])
-    for note in notes:
-        click.echo(note, err=True)
-    for look in looks:
-        click.echo(json.dumps(look) if as_json or record else drifting.table(look))
+        _live_drift(name, file, html, as_json, given)
+
+
+def _live_drift(name: str, file: str | None, html: str | None, as_json: bool, where: dict[str, str | None]) -> None:
+    from trimtab.cli import driftview, live
+
+    obj = _object(name, file, where)
+    if obj["kind"] != "ModelDeployment":
+        raise BadInput(f"{name or file}: {obj['kind']} has no drift; name a ModelDeployment, as mdep/NAME")
+    seen, notes = None, list[str]()
+    if not file and (html or as_json):
+        from trimtab.cli.cluster import Cluster
+
+        seen, notes = live.traffic(obj, Cluster(**where))
+    found = live.findings(obj, seen, notes)
+    if html:
+        driftview.write_page(html, found, seen)
+    click.echo(json.dumps(found, indent=2) if as_json else driftview.render(found))
 
 
 def _steering(verb: str, help_: str) -> None:

@@ -1,16 +1,17 @@
-"""CSV files for `drift`: read strictly, so that what is judged is what the file says, and answered in text or JSON."""
+"""Files for `drift`: one compared with another, or a dated one gone through, and the answer as text."""
 
 from __future__ import annotations
 
-import csv
-import io
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
+
 from trimtab.cli import text, wording
+from trimtab.cli.csvfile import File, read
 from trimtab.cli.errors import BadInput
 from trimtab.evidence.drift import offline
 from trimtab.evidence.drift.columns import Table
@@ -31,12 +32,33 @@ class Asked(NamedTuple):
     time: str = ""
 
 
-class File(NamedTuple):
-    """A table and the line in which each of its rows ends."""
+def asked(
+    *, reference: str | None, current: str | None, replay: str | None, time: str | None, categorical: str
+) -> Asked:
+    """What the options ask for; BadInput says which do not go together."""
+    if bool(current) == bool(replay):
+        raise BadInput(
+            "give either --current, to compare two files, or --replay, to go through a dated one; or name mdep/NAME"
+        )
+    if bool(replay) != bool(time):
+        raise BadInput("--replay and --time go together: the rows need their times")
+    if current and not reference:
+        raise BadInput("--reference: name the file that --current is compared with")
+    chosen = tuple(name.strip() for name in categorical.split(",") if name.strip())
+    return Asked(reference or "", current or replay or "", chosen, time or "")
 
-    path: str
-    columns: dict[str, list[str]]
-    lines: list[int]
+
+def answer(asked: Asked, *, as_json: bool) -> None:
+    """Print what was found, and on stderr what was left out."""
+    if asked.time:
+        looks, notes = replayed(asked)
+    else:
+        found, notes = compared(asked)
+        looks = iter([found])
+    for note in notes:
+        click.echo(note, err=True)
+    for look in looks:
+        click.echo(json.dumps(look) if as_json or asked.time else table(look))
 
 
 def compared(asked: Asked) -> tuple[dict[str, Any], list[str]]:
@@ -66,44 +88,6 @@ def replayed(asked: Asked) -> tuple[Iterator[dict[str, Any]], list[str]]:
     binning, notes = _binned(record, first, asked.categorical, times[:place])
     notes.insert(0, f"{record.path}: the reference is its first {place:,} of {len(times):,} rows")
     return offline.replay(binning, rest, times[place:]), notes
-
-
-def read(path: str) -> File:
-    """The columns of a CSV file with a header; BadInput says what is wrong and where."""
-    try:
-        content = Path(path).read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise BadInput(f"{path}: it cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: it is not text in UTF-8: byte {error.start} is none") from None
-    reader = csv.reader(io.StringIO(content, newline=""), strict=True)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        _check_header(path, header)
-        rows, lines = [], []
-        for row in reader:
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise BadInput(f"{path}: line {reader.line_num}: {len(row)} values, the header has {len(header)}")
-            rows.append(row)
-            lines.append(reader.line_num)
-    except csv.Error as error:
-        raise BadInput(f"{path}: line {reader.line_num}: it is not CSV: {error}") from None
-    if not rows:
-        raise BadInput(f"{path}: it has a header and no rows")
-    columns = zip(*rows, strict=True)
-    return File(path, {name: list(column) for name, column in zip(header, columns, strict=True)}, lines)
-
-
-def _check_header(path: str, header: Sequence[str]) -> None:
-    if not header:
-        raise BadInput(f"{path}: it is empty; a header with the columns' names is needed")
-    for place, name in enumerate(header, start=1):
-        if not name:
-            raise BadInput(f"{path}: column {place} has no name in the header")
-        if name in header[: place - 1]:
-            raise BadInput(f"{path}: two columns are named {name}")
 
 
 def _binned(

@@ -24,8 +24,13 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 def render(found: Mapping[str, Any]) -> str:
     """The page."""
-    title = escape(f"{found['kind']} {found['namespace']}/{found['name']}")
-    body = "\n".join([f"<h1>{title}</h1>", *_body(found), f'<p class="note">{escape(found["note"])}</p>'])
+    return document(f"{found['kind']} {found['namespace']}/{found['name']}", _body(found), found["note"])
+
+
+def document(name: str, parts: Iterable[str], note: str) -> str:
+    """A whole page from the parts of its body, which are HTML, and its name and a last note, which are text."""
+    title = escape(name)
+    body = "\n".join([f"<h1>{title}</h1>", *parts, f'<p class="note">{escape(note)}</p>'])
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">\n'
@@ -34,28 +39,28 @@ def render(found: Mapping[str, Any]) -> str:
 
 
 def _body(found: Mapping[str, Any]) -> Iterator[str]:
-    yield _facts(text.about(found))
+    yield facts(text.about(found))
     yield from _experiment(found) if found["kind"] == "ABTest" else _deployment(found)
     if found["history"]:
         yield "<h2>History</h2>"
-        yield _table(("From and to", "What, and why"), text.history(found))
+        yield table(("From and to", "What, and why"), text.history(found))
     if found["assignment"]:
         yield f"<h2>Assignment offline</h2>\n<p><code>{escape(wording.offline(found))}</code></p>"
 
 
 def _experiment(found: Mapping[str, Any]) -> Iterator[str]:
     yield f'<p class="verdict"><strong>{escape(wording.decided(found))}</strong></p>'
-    yield _facts(text.questions(found))
+    yield facts(text.questions(found))
     yield "<h2>Arms</h2>"
-    yield _table([head.capitalize() for head in text.ARM_HEADS], [text.arm(arm) for arm in found["arms"]])
+    yield table([head.capitalize() for head in text.ARM_HEADS], [text.arm(arm) for arm in found["arms"]])
     bars = [chart.bar(arm["name"], arm) for arm in found["arms"] if not arm["control"]]
     if known := [item for item in bars if item]:
         yield f"<h2>Evidence now</h2>\n{chart.intervals(known)}"
     if found["segments"]:
         yield f"<h2>Evidence over time</h2>\n{_over_time(found)}"
-        yield _table(text.SEGMENT_HEADS, [text.segment(segment) for segment in found["segments"]])
+        yield table(text.SEGMENT_HEADS, [text.segment(segment) for segment in found["segments"]])
         yield "<h2>Counts by segment</h2>"
-        yield _table(text.COUNT_HEADS, text.counts(found["segments"]))
+        yield table(text.COUNT_HEADS, text.counts(found["segments"]))
 
 
 def _over_time(found: Mapping[str, Any]) -> str:
@@ -70,21 +75,23 @@ def _over_time(found: Mapping[str, Any]) -> str:
 
 
 def _deployment(found: Mapping[str, Any]) -> Iterator[str]:
-    yield _facts(text.course(found))
+    yield facts(text.course(found))
     yield "<h2>Revisions</h2>"
-    yield _table([head.capitalize() for head in text.REVISION_HEADS], text.revisions(found))
+    yield table([head.capitalize() for head in text.REVISION_HEADS], text.revisions(found))
     if found["rollout"]:
-        yield f"<h2>Rollout</h2>\n{_facts(text.rollout(found['rollout']))}"
+        yield f"<h2>Rollout</h2>\n{facts(text.rollout(found['rollout']))}"
     if found["segments"]:
-        yield f"<h2>Counts by share</h2>\n{_table(text.COUNT_HEADS, text.counts(found['segments']))}"
+        yield f"<h2>Counts by share</h2>\n{table(text.COUNT_HEADS, text.counts(found['segments']))}"
 
 
-def _facts(facts: Iterable[tuple[str, str]]) -> str:
-    rows = "\n".join(f"<dt>{escape(label)}</dt><dd>{escape(said)}</dd>" for label, said in facts)
+def facts(told: Iterable[tuple[str, str]]) -> str:
+    """Labels and sentences."""
+    rows = "\n".join(f"<dt>{escape(label)}</dt><dd>{escape(said)}</dd>" for label, said in told)
     return f"<dl>\n{rows}\n</dl>" if rows else ""
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Cells of text under their heads."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
     body = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"

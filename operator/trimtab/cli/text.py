@@ -16,7 +16,7 @@ def render(found: Mapping[str, Any]) -> str:
     """All lines, ended by a newline."""
     title = f"{found['kind']} {found['namespace']}/{found['name']}"
     body = _experiment(found) if found["kind"] == "ABTest" else _deployment(found)
-    lines = [title, *_facts(about(found)), "", *body, *_history(found)]
+    lines = [title, *facts(about(found)), "", *body, *_history(found)]
     if found["assignment"]:
         lines += ["Assignment, without a cluster", *_command(wording.offline(found))]
     return "\n".join(lines).rstrip() + "\n"
@@ -76,7 +76,7 @@ def in_percent(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _experiment(found: Mapping[str, Any]) -> Iterator[str]:
-    yield from _facts(questions(found))
+    yield from facts(questions(found))
     yield from ("", *table(ARM_HEADS, [arm(told) for told in found["arms"]]), "")
     if found["segments"]:
         yield "After each segment"
@@ -117,9 +117,9 @@ def rollout(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _deployment(found: Mapping[str, Any]) -> Iterator[str]:
-    yield from (*_facts(course(found)), "", *table(REVISION_HEADS, revisions(found)), "")
+    yield from (*facts(course(found)), "", *table(REVISION_HEADS, revisions(found)), "")
     if found["rollout"]:
-        yield from (*_facts(rollout(found["rollout"])), "")
+        yield from (*facts(rollout(found["rollout"])), "")
     if found["segments"]:
         yield from (*table([head.upper() for head in COUNT_HEADS], list(counts(found["segments"]))), "")
 
@@ -164,9 +164,9 @@ def _history(found: Mapping[str, Any]) -> Iterator[str]:
         yield ""
 
 
-def _facts(facts: Iterable[tuple[str, str]]) -> Iterator[str]:
+def facts(told: Iterable[tuple[str, str]]) -> Iterator[str]:
     """Labels and sentences, wrapped."""
-    for label, said in facts:
+    for label, said in told:
         start = f"{label + ':':<{LABEL + 2}}"
         rest = " " * len(start)
         yield from textwrap.wrap(said, WIDTH, initial_indent=start, subsequent_indent=rest) or [start.rstrip()]
