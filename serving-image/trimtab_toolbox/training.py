@@ -6,10 +6,13 @@ Nothing heavy is imported before the call, because the import Job imports this p
 from __future__ import annotations
 
 import importlib
+import os
 import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from trimtab_toolbox import tracking
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +22,7 @@ Rows: TypeAlias = "pd.DataFrame | NDArray[Any]"
 
 EXAMPLE_ROWS = 100
 _PACKAGES = {"imblearn": "imbalanced-learn", "lightgbm": "lightgbm", "xgboost": "xgboost"}
+_made: set[tuple[str, str]] = set()  # what this process registered: a name, and the training run it was for
 
 
 class Logged(NamedTuple):
@@ -53,7 +57,8 @@ def log_model(
     name : str
         The model's name in the run.
     registered_model_name : str, optional
-        The name in the registry under which a new version is made.
+        The name in the registry under which a new version is made. In a training Job (TRIMTAB_RUN_ID is set) the
+        version is tagged with the run's id, and when another attempt of the run has made one, that is the answer.
     alias : str, optional
         The alias to point at the new version; needs `registered_model_name`.
     holdout : tuple (X, y), optional
@@ -68,12 +73,19 @@ def log_model(
     Raises
     ------
     ValueError
-        If `alias` is given without `registered_model_name`, or `X` and `y` differ in length.
+        If `alias` is given without `registered_model_name`, `X` and `y` differ in length, or a training Job makes a
+        second version of a model.
     """
     if alias and not registered_model_name:
         raise ValueError("alias is given without registered_model_name: only registered versions have aliases")
     if len(X) != len(y):
         raise ValueError(f"X has {len(X)} rows and y has {len(y)}: each row needs its target")
+    run = os.environ.get("TRIMTAB_RUN_ID", "")
+    there = tracking.versions(registered_model_name, run) if run and registered_model_name else []
+    if there:
+        if (registered_model_name, run) in _made:
+            raise ValueError(f"the training run {run} has made its version of {registered_model_name}: it may make one")
+        return _registered(there[0], alias)
     import mlflow
 
     content = _profile(model, X, y, holdout)
@@ -86,10 +98,18 @@ def log_model(
     # Registered last: whoever sees the version sees the profile too.
     if not registered_model_name:
         return Logged(uri, "")
-    version = str(mlflow.register_model(uri, registered_model_name).version)
+    if run:
+        _made.add((registered_model_name, run))
+        return _registered(tracking.register(uri, registered_model_name, run, len(X)), alias)
+    return _registered(mlflow.register_model(uri, registered_model_name), alias)
+
+
+def _registered(version: Any, alias: str | None) -> Logged:
+    import mlflow
+
     if alias:
-        mlflow.MlflowClient().set_registered_model_alias(registered_model_name, alias, version)
-    return Logged(uri, version)
+        mlflow.MlflowClient().set_registered_model_alias(version.name, alias, version.version)
+    return Logged(str(version.source), str(version.version))
 
 
 def _profile(model: Any, rows: Rows, targets: Any, holdout: tuple[Rows, Any] | None) -> bytes:
