@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import csv
+import io
 import itertools
 import json
 import math
@@ -96,16 +97,17 @@ def one_row(url: str) -> bytes:
     return json.dumps({"inputs": inputs}).encode()
 
 
-def rows_of(path: str, url: str) -> Iterator[bytes]:
+def rows_of(place: str, url: str) -> Iterator[bytes]:
     """A request for each row of a CSV file whose header has the names of the model's inputs, one column each."""
     inputs = inputs_of(url)
-    with pathlib.Path(path).open(newline="") as file:
-        for row in csv.DictReader(file):
-            tensors = [
-                {**tensor, "shape": [1, 1], "data": [value(row[tensor["name"]], tensor["datatype"])]}
-                for tensor in inputs
-            ]
-            yield json.dumps({"inputs": tensors}).encode()
+    address = place if "://" in place else pathlib.Path(place).absolute().as_uri()
+    with urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310 - an address that the caller gave
+        lines = io.TextIOWrapper(answer, encoding="utf-8", newline="").readlines()
+    for row in csv.DictReader(lines):
+        tensors = [
+            {**tensor, "shape": [1, 1], "data": [value(row[tensor["name"]], tensor["datatype"])]} for tensor in inputs
+        ]
+        yield json.dumps({"inputs": tensors}).encode()
 
 
 def value(text: str, datatype: str) -> str | int | float | None:
@@ -160,7 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", required=True)
     parser.add_argument("--body", default="", help="a file with the request's body; a row of ones if not given")
-    parser.add_argument("--rows", default="", help="a CSV file to send row by row, by the names of the model's inputs")
+    parser.add_argument("--rows", default="", help="a CSV file, or its address, to send row by row")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--per-connection", type=int, default=100)
