@@ -14,7 +14,9 @@ from hack.command import Failure
 from hack.demo import release
 
 SCRIPTS = {
-    path.name: path for folder in ("training", "clients") for path in sorted((ROOT / "examples" / folder).glob("*.py"))
+    path.name: path
+    for folder in ("training", "clients", "flights")
+    for path in sorted((ROOT / "examples" / folder).glob("*.py"))
 }
 RESTRICTED = {
     "allowPrivilegeEscalation": False,

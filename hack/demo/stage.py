@@ -20,6 +20,11 @@ body = json.dumps({{"name": "{name}", "alias": "champion", "version": "{version}
 url = "http://127.0.0.1:5000/api/2.0/mlflow/registered-models/alias"
 urllib.request.urlopen(urllib.request.Request(url, body, {{"Content-Type": "application/json"}}), timeout=10)
 """
+UPLOAD = """
+import sys, urllib.request
+url = "http://127.0.0.1:5000/api/2.0/mlflow-artifacts/artifacts/{path}"
+urllib.request.urlopen(urllib.request.Request(url, sys.stdin.buffer.read(), method="PUT"), timeout=60)
+"""
 
 
 class Stage:
@@ -60,11 +65,20 @@ class Stage:
         arguments = ("--url", url, "--model", deployment, "--source", source)
         return Script(self.namespace, "compare", "compare.py", *arguments).result()
 
-    def load(self, name: str, deployment: str, connections: int, seconds: float = 300, pause: float = 0) -> Script:
-        """Start a load that ends when told to, or after so many seconds; `pause` seconds between two requests."""
+    def load(
+        self, name: str, deployment: str, connections: int, seconds: float = 300, pause: float = 0, rows: str = ""
+    ) -> Script:
+        """Start a load that ends when told to, or after so many seconds; `pause` seconds between two requests, and
+        `rows` the address of a CSV file to send."""
         url = f"http://{deployment}.{self.namespace}.svc/v2/models/{deployment}/infer"
-        size = ("--seconds", str(seconds), "--connections", str(connections), "--pause", str(pause))
+        size = ("--seconds", str(seconds), "--connections", str(connections), "--pause", str(pause), "--rows", rows)
         return Script(self.namespace, name, "load.py", "--url", url, *size)
+
+    def upload(self, path: str, text: str) -> str:
+        """Put a file among MLflow's artifacts; its address inside the cluster."""
+        where = ("-n", release.NAMESPACE, "exec", "-i", f"deploy/{release.NAME}-mlflow", "--")
+        kubectl.kubectl(*where, "python", "-c", UPLOAD.format(path=path), stdin=text)
+        return f"{release.TRACKING_URI}/api/2.0/mlflow-artifacts/artifacts/{path}"
 
     def point_alias(self, version: str) -> None:
         """Move the alias as a person would in MLflow's interface."""
