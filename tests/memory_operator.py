@@ -161,7 +161,7 @@ class MemoryOperator:
         self.cluster = cluster
         self.clock = clock or Clock()
         self.metrics = Metrics()
-        self.store = Store({name: kind.references for name, kind in KINDS.items()})
+        self.store = Store.of(KINDS)
         self.dirty: set[Ref] = set()
         self.appointments: dict[Ref, datetime] = {}
         self._heard = len(cluster.log)

@@ -52,7 +52,7 @@ class Operator:
     def __init__(self, chosen: settings.Settings, client: ApiClient, session: aiohttp.ClientSession) -> None:
         self.settings = chosen
         self.metrics = Metrics()
-        self.store = Store({name: kind.references for name, kind in KINDS.items()})
+        self.store = Store.of(KINDS)
         self.metrics.registry.register(Findings(self.store))
         self.xds = Xds(self.store, {kind.resource.plural: name for name, kind in KINDS.items()})
         clock = asyncio.get_running_loop().time

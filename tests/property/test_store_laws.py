@@ -18,7 +18,7 @@ refs = st.builds(Ref, st.sampled_from(KINDS_SEEN), st.just("ns"), st.sampled_fro
 
 
 def store() -> Store:
-    return Store({name: kind.references for name, kind in KINDS.items()})
+    return Store.of(KINDS)
 
 
 @st.composite

@@ -61,6 +61,10 @@ class Kind:
     mergeable: Sequence[Resource] = ()
     """Children that a stranger's object of their name could be merged with, without a conflict over any field."""
     references: Callable[[Object], Sequence[Ref]] = lambda obj: ()
+    """Whose changes concern it: they are looked at together with it."""
+    tells: Callable[[Object], Mapping[Ref, str]] = lambda obj: {}
+    """What others read in it, by whom, in a word: a change of the word concerns them. (What they read of it otherwise
+    changes too often to look each time.)"""
 
     @property
     def name(self) -> str:
@@ -100,6 +104,7 @@ ABTEST = Kind(
     renewable=(SERVICE, DISRUPTION_BUDGET, NETWORK_POLICY),
     mergeable=(SERVICE,),
     references=abtest_observe.deployment_refs,
+    tells=lambda obj: dict.fromkeys(abtest_observe.deployment_refs(obj), modeldeployment_observe.held_by((obj,))),
 )
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (MLMODEL, MODELDEPLOYMENT, ABTEST)}

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from trimtab.core import metadata
 from trimtab.core.objects import API_VERSION, POD, Object, Ref, controller_of
+from trimtab.kinds import Kind
 
 NOISE = ("managedFields", "selfLink", "generateName")
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -27,6 +28,7 @@ ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 PodKey = tuple[str, str, str]
 References = Callable[[Object], Sequence[Ref]]
+Tells = Callable[[Object], Mapping[Ref, str]]
 
 
 def version_of(obj: Mapping[str, Any]) -> int:
@@ -52,6 +54,7 @@ class Links(NamedTuple):
     pod_keys: tuple[PodKey, ...]
     targets: tuple[Ref, ...]
     concerned: frozenset[Ref]
+    told: frozenset[tuple[Ref, str]]
 
 
 class Held(NamedTuple):
@@ -70,14 +73,21 @@ class Held(NamedTuple):
 class Store:
     """Objects by address. Every change returns the addresses of the resources that should look again."""
 
-    def __init__(self, references: Mapping[str, References]) -> None:
+    def __init__(self, references: Mapping[str, References], tells: Mapping[str, Tells] | None = None) -> None:
         self._references = references
+        self._tells = tells or {}
         self._held: dict[Ref, Held] = {}
         self._children: defaultdict[str, set[Ref]] = defaultdict(set)
         self._pods: defaultdict[PodKey, set[Ref]] = defaultdict(set)
         self._referrers: defaultdict[Ref, set[Ref]] = defaultdict(set)
         self._gone: dict[Ref, int] = {}
         self._listed: dict[tuple[str, str | None], int] = {}
+
+    @classmethod
+    def of(cls, kinds: Mapping[str, Kind]) -> Store:
+        """A store that knows how objects of these kinds concern each other."""
+        references = {name: kind.references for name, kind in kinds.items()}
+        return cls(references, {name: kind.tells for name, kind in kinds.items()})
 
     def get(self, ref: Ref) -> Object | None:
         """One object, or None."""
@@ -119,7 +129,7 @@ class Store:
         if version < known or (version == known and (held is None or not gone)):
             return frozenset()
         links = self._links(ref, obj)
-        concerned = self._forget(ref) | links.concerned
+        concerned = self._forget(ref, frozenset() if gone else links.told) | links.concerned
         if gone:
             self._gone[ref] = version
         else:
@@ -159,18 +169,18 @@ class Store:
         for target in held.links.targets:
             self._referrers[target].add(ref)
 
-    def _forget(self, ref: Ref) -> Set[Ref]:
-        """Let go of an object, if it is held; whom that concerns."""
+    def _forget(self, ref: Ref, told: Set[tuple[Ref, str]] = frozenset()) -> Set[Ref]:
+        """Let go of an object, if it is held; whom that concerns when from now on it tells others this."""
         held = self._held.pop(ref, None)
         if held is None:
-            return frozenset()
+            return {target for target, _ in told}
         if held.links.owner:
             _discard(self._children, held.links.owner, ref)
         for key in held.links.pod_keys:
             _discard(self._pods, key, ref)
         for target in held.links.targets:
             _discard(self._referrers, target, ref)
-        return held.links.concerned
+        return held.links.concerned | {target for target, _ in held.links.told ^ told}
 
     def _links(self, ref: Ref, obj: Object) -> Links:
         """Owner, labels and references; a change concerns the resource itself, its owner, and for pods the resource
@@ -185,7 +195,8 @@ class Store:
             kinds = (kind for kind in metadata.POD_OWNERS[label] if kind in self._references)
             concerned |= {Ref(kind, space, name) for kind in kinds}
         targets = self._references[ref.kind](obj) if ref.kind in self._references else ()
-        return Links(owner["uid"] if owner else "", pod_keys, tuple(targets), frozenset(concerned))
+        told = frozenset(self._tells[ref.kind](obj).items()) if ref.kind in self._tells else frozenset()
+        return Links(owner["uid"] if owner else "", pod_keys, tuple(targets), frozenset(concerned), told)
 
 
 def _pod_keys(ref: Ref, obj: Object) -> tuple[PodKey, ...]:

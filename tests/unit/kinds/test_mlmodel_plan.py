@@ -365,7 +365,9 @@ def test_history_is_cut_but_never_what_is_current_or_wanted() -> None:
     assert [r["version"] for r in given.status["revisions"]] == ["5", "4", "2", "1"]
     assert given.status["version"] == "2"
     given = planned(obj, seen_model(DOWN))
-    assert [r["version"] for r in given.status["revisions"]] == ["5", "4", "1"]
+    assert [r["version"] for r in given.status["revisions"]] == ["5", "4", "3", "2", "1"], (
+        "who knows what it stands for"
+    )
 
 
 @pytest.mark.parametrize(
@@ -418,3 +420,68 @@ def test_a_plan_is_made_for_the_platform() -> None:
     assert seen_model(resolved(1)).platform == PLATFORM
     (job,) = planned(mlmodel_object(), seen_model(resolved(1))).apply
     assert job["spec"]["template"]["spec"]["containers"][0]["image"] == PLATFORM.toolbox_image
+
+
+CANDIDATE = Resolution(URI.format(9), candidate="weekly (run weekly-0a1b2c3d)")
+
+
+def test_a_candidate_is_imported_and_becomes_current() -> None:
+    obj = mlmodel_object()
+    obj["status"] = model_status(imported(obj, 1), current=1)
+    given = planned(obj, seen_model(CANDIDATE))
+    assert [job["metadata"]["name"] for job in given.apply] == [f"credit-{key_of(obj, 9)}"]
+    assert given.status["version"] == "1"
+    assert judged(given)["Resolved"] == ("True", "CandidateFollowed")
+    assert message(given, "Resolved") == (
+        "the source stands for models:/credit/9, the candidate of RetrainSchedule weekly (run weekly-0a1b2c3d)"
+    )
+    obj["status"] = model_status(imported(obj, 9), imported(obj, 1), current=1)
+    given = planned(obj, seen_model(CANDIDATE))
+    assert (given.status["version"], given.status["current"], given.apply) == ("9", digest(9), ())
+    assert judged(given)["Ready"] == ("True", "Reconciled")
+
+
+def test_a_candidate_that_cannot_be_imported_leaves_what_is_current() -> None:
+    obj = mlmodel_object()
+    obj["status"] = model_status(imported(obj, 1), current=1)
+    job = import_job(obj, URI.format(9), **failed())
+    pod = speaking(obj, 9, container(REFUSED, name="import"))
+    given = planned(obj, seen_model(CANDIDATE, [job], [pod]))
+    assert (given.status["version"], given.status["current"]) == ("1", digest(1))
+    assert judged(given)["Stalled"] == ("True", "PickleRefused")
+    assert message(given).endswith(f"; version 1 ({digest(1)[:19]}) stays current")
+    assert given.status["resolvedUri"] == URI.format(9)
+
+
+def test_after_a_candidate_was_withdrawn_the_alias_is_followed_without_another_import() -> None:
+    obj = mlmodel_object(revisionHistoryLimit=1)
+    obj["status"] = model_status(imported(obj, 9), imported(obj, 8), imported(obj, 1), current=9)
+    during = planned(obj, seen_model(CANDIDATE))
+    assert [r["version"] for r in during.status["revisions"]] == ["9", "8", "1"], "any of them may be gone back to"
+    silent = planned({**obj, "status": during.status}, seen_model(DOWN))
+    assert [r["version"] for r in silent.status["revisions"]] == ["9", "8", "1"]
+    given = planned({**obj, "status": silent.status}, seen_model(resolved(1)))
+    assert (given.status["version"], given.status["current"], given.apply) == ("1", digest(1), ())
+    assert [r["version"] for r in given.status["revisions"]] == ["9", "1"]
+    assert judged(given)["Resolved"] == FOUND
+
+
+def test_the_list_of_revisions_never_grows_beyond_what_the_status_may_hold() -> None:
+    obj = mlmodel_object()
+    obj["status"] = model_status(*(imported(obj, n) for n in range(200, 100, -1)), current=101)
+    job = import_job(obj, URI.format(9), **complete(60))
+    pod = speaking(obj, 9, container(ended(0, json.dumps(import_result(9))), name="import"))
+    given = planned(obj, seen_model(CANDIDATE, [job], [pod]))
+    versions = [r["version"] for r in given.status["revisions"]]
+    assert len(versions) <= 100
+    assert {"9", "101"} <= set(versions)
+
+
+def test_a_candidate_that_is_not_followed_is_named() -> None:
+    obj = mlmodel_object()
+    obj["status"] = model_status(imported(obj, 1), current=1)
+    why = "models:/fraud/3 of RetrainSchedule other is not followed: it is no version of credit"
+    given = planned(obj, seen_model(Resolution(URI.format(1), ignored=why)))
+    assert message(given, "Resolved") == f"the source stands for models:/credit/1; {why}"
+    given = planned(obj, seen_model(Resolution(CANDIDATE.uri, candidate="weekly", ignored=why)))
+    assert message(given, "Resolved").endswith(f"the candidate of RetrainSchedule weekly; {why}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
 from tests.memory_operator import PLATFORM, MemoryRegistry, MemorySources, drive
 from tests.unit.kinds import kubelet
 from tests.unit.kinds.builders import (
+    NAMESPACE,
     front,
     import_job,
     mdep_object,
@@ -66,6 +68,69 @@ def test_a_registry_that_does_not_tell_is_a_fact_too(down: bool, reason: str) ->
     found = observed("models:/credit@unknown", registry).resolution
     assert (found.uri, found.reason) == ("", reason)
     assert found.message
+
+
+def schedule(name: str, uri: str = "", model: str = "credit", **meta: Any) -> Object:
+    """A RetrainSchedule as far as a model reads it."""
+    status = {"candidate": {"version": uri[-1], "uri": uri, "run": f"{name}-run"}} if uri else {}
+    meta = {"namespace": NAMESPACE, "name": name, "uid": name, "resourceVersion": "5", **meta}
+    body = {"metadata": meta, "spec": {"model": model}, "status": status}
+    return {"apiVersion": "trimtab.dev/v1alpha1", "kind": "RetrainSchedule", **body}
+
+
+def followed(uri: str, *schedules: Object, registry: Asked | None = None, before: str = "") -> mlmodel.Resolution:
+    store = Store({"RetrainSchedule": lambda obj: tuple(mlmodel.told_by(obj))})
+    for item in schedules:
+        store.absorb(item)
+    obj = mlmodel_object(uri)
+    obj["status"] = {"resolvedUri": before}
+    return drive(mlmodel.observe(MLModel.parse(obj), store, PLATFORM, registry or Asked())).resolution
+
+
+ALIAS = "models:/credit@champion"
+
+
+def test_a_candidate_is_followed_in_the_alias_s_place_whatever_the_registry_says() -> None:
+    registry = Asked()
+    registry.down = True
+    found = followed(ALIAS, schedule("weekly", "models:/credit/9"), registry=registry)
+    assert found == mlmodel.Resolution("models:/credit/9", candidate="weekly (run weekly-run)")
+    assert registry.questions == []
+
+
+def test_a_schedule_without_a_candidate_or_of_another_model_or_on_its_way_out_changes_nothing() -> None:
+    others = (
+        schedule("a"),
+        schedule("b", "models:/credit/9", model="fraud"),
+        schedule("c", "models:/credit/8", deletionTimestamp="2030-01-01T00:00:00Z"),
+    )
+    assert followed(ALIAS, *others) == mlmodel.Resolution("models:/credit/7")
+
+
+@pytest.mark.parametrize(
+    ("source", "candidate", "why"),
+    [
+        (ALIAS, "models:/fraud/9", "it is no version of credit"),
+        (ALIAS, "models:/credit@challenger", "it is no version of credit"),
+        (ALIAS, "runs:/abc/model", "it is no version of credit"),
+        ("models:/credit/3", "models:/credit/9", "the source is no alias"),
+        ("models:/credit/latest", "models:/credit/9", "the source is no alias"),
+        ("https://example.com/a", "models:/credit/9", "the source is no alias"),
+    ],
+)
+def test_a_candidate_that_does_not_fit_the_source_is_ignored_and_said(source: str, candidate: str, why: str) -> None:
+    found = followed(source, schedule("weekly", candidate))
+    assert found.candidate == ""
+    assert found.uri == followed(source).uri
+    assert found.ignored == f"{candidate} of RetrainSchedule weekly is not followed: {why}"
+
+
+def test_of_two_candidates_the_one_under_way_goes_on() -> None:
+    both = schedule("a", "models:/credit/8"), schedule("b", "models:/credit/9")
+    assert followed(ALIAS, *both).uri == "models:/credit/8"
+    found = followed(ALIAS, *both, before="models:/credit/9")
+    assert (found.uri, found.candidate) == ("models:/credit/9", "b (run b-run)")
+    assert found.ignored == "models:/credit/8 of RetrainSchedule a is not followed: another one is tried"
 
 
 def test_an_import_is_seen_with_its_pods() -> None:

@@ -30,7 +30,7 @@ class Setup:
 
     def __init__(self, namespaces: Iterable[str] = ()) -> None:
         self.cluster = MemoryCluster()
-        self.store = Store({name: kind.references for name, kind in KINDS.items()})
+        self.store = Store.of(KINDS)
         self.metrics = Metrics()
         self.dirty: list[Ref] = []
         resources = [MLMODEL, MDEP, SERVICE]

@@ -15,7 +15,7 @@ MDEP = Ref("ModelDeployment", "a", "risk")
 
 
 def store() -> Store:
-    return Store({name: kind.references for name, kind in KINDS.items()})
+    return Store.of(KINDS)
 
 
 def obj(kind: str, name: str, version: int = 1, *, namespace: str = "a", **more: Any) -> Object:
@@ -46,6 +46,26 @@ def pod(name: str, version: int = 1, **labels: str) -> Object:
 class TestWhoLooksAgain:
     def test_a_resource_looks_at_itself(self) -> None:
         assert store().absorb(mdep()) == {MDEP}
+
+    def test_who_is_told_another_thing_looks(self) -> None:
+        """A deployment waits while an experiment compares it, and looks when that begins and ends."""
+        held, arms = store(), [{"name": n, "deployment": n} for n in ("risk", "gbm")]
+        test, gbm = Ref("ABTest", "a", "which"), Ref("ModelDeployment", "a", "gbm")
+
+        def news(version: int, decision: str, arms: Any = arms, *, gone: bool = False) -> set[Ref]:
+            status = {"verdict": {"decision": decision}, "users": version}
+            made = obj("ABTest", "which", version, spec={"arms": arms}, status=status)
+            return set(held.absorb(made, gone=gone)) - {test}
+
+        assert news(1, "Waiting") == {MDEP, gbm}
+        assert news(2, "Waiting") == set(), "what changes all the time is no news"
+        assert news(3, "Win") == {MDEP, gbm}
+        assert news(4, "Win") == set()
+        assert news(5, "Waiting", arms[:1]) == {MDEP, gbm}
+        assert news(6, "Waiting") == {gbm}
+        assert news(7, "Waiting", gone=True) == {MDEP, gbm}
+        assert news(8, "Waiting") == {MDEP, gbm}
+        assert held.retain("ABTest", None, set(), 9) == {test, MDEP, gbm}
 
     def test_an_owner_looks_at_its_child(self) -> None:
         held = store()

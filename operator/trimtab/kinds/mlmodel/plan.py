@@ -5,6 +5,7 @@
       ▼                                         ▼
     Resolved=False, what is current stays     Ready=False with the Job's last words, what is current stays
 
+While a RetrainSchedule tries a candidate, the source stands for that; when it is withdrawn, for the alias again.
 Whatever goes wrong, `status.current` keeps its value: a model that served yesterday serves today.
 """
 
@@ -29,6 +30,7 @@ from trimtab.kinds.mlmodel.observe import Observed, moving
 RETRY_AFTER = timedelta(seconds=60)
 # Jobs and their pods come over two watches: a finished Job may be seen before the last words of its pod.
 WORDS_AFTER = timedelta(seconds=10)
+MOST_REVISIONS = 98  # the status holds 100, and two stay however many there are
 # Trying these again later can succeed without anybody changing anything.
 PASSING = frozenset({"SourceUnreachable", "StoreUnreachable", "Timeout", "ImportResultLost", "DeadlineExceeded"})
 
@@ -53,7 +55,7 @@ def plan(model: MLModel, seen: Observed, now: datetime) -> Plan:
     """Judge one MLModel; the same input gives the same plan."""
     uri = seen.resolution.uri
     progress = _progress(model, seen, now) if uri else Import()
-    revisions = _revisions(model, progress.revision)
+    revisions = _revisions(model, seen, progress.revision)
     current = _current(model, revisions, progress.revision)
     judged = tuple(_judge(model, seen, progress, current))
     generation = model.metadata["generation"]
@@ -130,8 +132,12 @@ def _revision(model: MLModel, uri: str, spoken: Mapping[str, Any], at: str) -> R
     )
 
 
-def _revisions(model: MLModel, found: Revision | None) -> list[Revision]:
-    """Newest first, within the history limit; what is current and what was just found always stay."""
+def _revisions(model: MLModel, seen: Observed, found: Revision | None) -> list[Revision]:
+    """Newest first, within the history limit; what is current and what was just found always stay.
+
+    Nothing is forgotten while it is open what the alias stands for: a candidate may be withdrawn, and what served
+    before it must not have to be imported again.
+    """
     known = list(model.status.revisions)
     if found is not None and all(r.import_key != found.import_key for r in known):
         known.insert(0, found)
@@ -145,7 +151,8 @@ def _revisions(model: MLModel, found: Revision | None) -> list[Revision]:
         else r
         for r in known
     ]
-    limit = model.spec.revision_history_limit
+    settled = seen.resolution.uri and not seen.resolution.candidate
+    limit = model.spec.revision_history_limit if settled else MOST_REVISIONS
     must = {model.status.current, found.digest if found else ""}
     return [r for i, r in enumerate(known) if i < limit or r.digest in must]
 
@@ -179,9 +186,13 @@ def _judge(model: MLModel, seen: Observed, progress: Import, current: Revision |
 
 def _resolved(seen: Observed) -> Condition:
     found = seen.resolution
+    also = f"; {found.ignored}" if found.ignored else ""
+    if found.candidate:
+        message = f"the source stands for {found.uri}, the candidate of RetrainSchedule {found.candidate}{also}"
+        return Condition("Resolved", "True", "CandidateFollowed", message)
     if found.uri:
-        return Condition("Resolved", "True", "ReferenceFound", f"the source stands for {found.uri}")
-    return Condition("Resolved", "False", found.reason, found.message)
+        return Condition("Resolved", "True", "ReferenceFound", f"the source stands for {found.uri}{also}")
+    return Condition("Resolved", "False", found.reason, found.message + also)
 
 
 def _unresolved(seen: Observed, current: Revision | None) -> Iterable[Condition]:

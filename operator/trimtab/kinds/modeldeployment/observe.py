@@ -95,7 +95,7 @@ async def observe(mdep: ModelDeployment, view: View, platform: Platform, counts:
         router_reports=await counts.routers(routers, FRESH_SECONDS if _moves(mdep, children) else RESTING_SECONDS),
         model_reports=await counts.models(candidate, FRESH_SECONDS) if _counts_pods(mdep) else {},
         smoke_reports=await counts.smoke(candidate[:1], SMOKE_SECONDS) if _smokes(mdep) else {},
-        held_by=_held_by(view.referrers(Ref(mdep.kind, namespace, name), "ABTest")),
+        held_by=held_by(view.referrers(Ref(mdep.kind, namespace, name), "ABTest")),
     )
 
 
@@ -125,7 +125,7 @@ def _smokes(mdep: ModelDeployment) -> bool:
     return spec.rollout.strategy == "BlueGreen" and spec.container is None and waits
 
 
-def _held_by(tests: Sequence[Object]) -> str:
+def held_by(tests: Sequence[Object]) -> str:
     """The first of these ABTests that runs, or an empty string."""
     for test in tests:
         spec, verdict = test.get("spec", {}), test.get("status", {}).get("verdict") or {}
