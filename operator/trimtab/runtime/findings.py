@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from trimtab.core.conditions import parse_time
 from trimtab.core.objects import Object, Ref
+from trimtab.runtime import standing
 from trimtab.runtime.families import COUNTERS, FAMILIES
 
 Told = Mapping[str, Any]
@@ -75,14 +76,15 @@ class Findings(Collector):
 
 
 def series(obj: Object) -> Series:
-    """All series of one ModelDeployment or RetrainSchedule. What is no finite number is left out."""
+    """All series of one object of our kinds. What is no finite number is left out."""
     meta = obj["metadata"]
     about = (str(meta.get("namespace", "")), str(meta["name"]))
     found: Series = {}
-    for name, labels, value in READERS[obj["kind"]](obj.get("spec") or {}, obj.get("status") or {}):
-        number = _number(value)
-        if number is not None:
-            found[name, (*about, *labels)] = number
+    for read in READERS[obj["kind"]]:
+        for name, labels, value in read(obj.get("spec") or {}, obj.get("status") or {}):
+            number = _number(value)
+            if number is not None:
+                found[name, (*about, *labels)] = number
     return found
 
 
@@ -202,7 +204,12 @@ def _gate(labels: tuple[str, ...], runs: Iterable[Told]) -> Rows:
         yield "trimtab_gate_delta_bound", (*labels, metric, bound), gate.get(bound)
 
 
-READERS = {"ModelDeployment": _deployment, "RetrainSchedule": _schedule}
+READERS = {
+    "MLModel": (standing.model,),
+    "ModelDeployment": (standing.deployment, _deployment),
+    "ABTest": (standing.experiment,),
+    "RetrainSchedule": (standing.schedule, _schedule),
+}
 
 
 def _number(value: Any) -> float | None:
