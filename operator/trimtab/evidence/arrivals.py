@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, variance
 
-from trimtab.evidence.tally import Segment, Tally
+from trimtab.evidence.tally import Segment, Tally, totals
 
 UNKNOWN = 1e9
 """How far the number of users may be off where nobody counts them: by any factor."""
@@ -27,12 +27,20 @@ UNKNOWN = 1e9
 def in_users(segments: Sequence[Segment]) -> tuple[list[Segment], float]:
     """The segments with users in them, and how far these may be off, as a fraction.
 
-    Where pods do not count by user, requests are all there is, and how far they are from users nobody knows.
+    Where the pods of an arm do not count by user, requests are all there is, and how far they are from users nobody
+    knows.
     """
-    divided = [_divided(segment) for segment in segments]
-    if not any(tally.users for segment in divided for tally in segment.tallies.values()):
+    whole = totals(segments)
+    if uncounted(whole) or not any(bucket.rows for tally in whole.values() for bucket in tally.buckets):
         return list(segments), UNKNOWN
-    return divided, 0.0
+    return [_divided(segment) for segment in segments], 0.0
+
+
+def uncounted(tallies: Mapping[str, Tally]) -> list[str]:
+    """The arms whose pods answer requests, and count none of them by user."""
+    return sorted(
+        name for name, tally in tallies.items() if tally.answered and not any(bucket.rows for bucket in tally.buckets)
+    )
 
 
 def _divided(segment: Segment) -> Segment:

@@ -91,6 +91,15 @@ class Segment:
 NOTHING = Tally()
 
 
+def totals(segments: Iterable[Segment]) -> dict[str, Tally]:
+    """What was counted of each arm, over all segments."""
+    found: dict[str, Tally] = {}
+    for segment in segments:
+        for name, tally in segment.tallies.items():
+            found[name] = found.get(name, NOTHING) + tally
+    return found
+
+
 def merged(segments: Iterable[Segment]) -> list[Segment]:
     """Segments of the same weights as one, in the order of first use: fewer terms, and no information is lost.
 

@@ -60,6 +60,13 @@ def test_an_arm_without_weight_changes_nothing() -> None:
     assert users({**EVEN, "c": 0.0}, **given) == {"a": 1_000, "b": 900, "c": 50}
 
 
-@pytest.mark.parametrize("tallies", [{}, {"a": Tally(requests=900), "b": Tally(requests=100)}])
+@pytest.mark.parametrize(
+    "tallies",
+    [
+        {},
+        {"a": tally(900), "b": Tally(requests=900, answered=900)},
+        {"a": Tally(requests=900), "b": Tally(requests=100)},
+    ],
+)
 def test_where_nobody_counts_users_nothing_is_known_of_them(tallies: dict[str, Tally]) -> None:
     assert in_users([Segment(60, EVEN, tallies)]) == ([Segment(60, EVEN, tallies)], UNKNOWN)

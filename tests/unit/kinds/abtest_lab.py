@@ -150,6 +150,11 @@ class Lab:
         self.sources.router_reports[uid] = replace(report, arms={**report.arms, arm: counts})
         self._predict(f"uid-pod-{arm}", requests - errors, yes)
 
+    def forget_users(self, arm: str) -> None:
+        """The pod has not been told who its users were."""
+        uid = f"uid-pod-{arm}"
+        self.sources.model_reports[uid] = replace(self.sources.model_reports[uid], buckets=(Bucket(),) * BUCKETS)
+
     def tell(self, arm: str, feedback: int) -> None:
         """So many reports of outcomes, by way of the routers."""
         uid = next(pod["metadata"]["uid"] for pod in self.routers if pod["metadata"]["uid"] not in self.deaf)

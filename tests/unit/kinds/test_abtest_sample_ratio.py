@@ -46,6 +46,21 @@ def test_an_arm_that_fails_more_often_has_no_fewer_users() -> None:
     assert lab.status["evidence"]["srm"]["mismatch"] is False
 
 
+def test_that_nobody_counts_users_is_said_and_is_no_mismatch() -> None:
+    """Pods of one arm, or of all, were not told which header names the user, or clients send none."""
+    for nameless in ("b", "ab"):
+        lab = begun(objective={"metric": "Errors"})
+        for _ in range(4):
+            lab.traffic(2_000, errors={"a": 0.01, "b": 0.01})
+            for arm in nameless:
+                lab.forget_users(arm)
+            lab.wait(60)
+        assert (lab.verdict(), lab.reason("Measured")) == ("Running", "UsersNotCounted")
+        deployments = ", ".join(f"mdep-{arm}" for arm in nameless)
+        assert f"userHeader of ModelDeployment {deployments} to x-user-id" in lab.condition("Measured")["message"]
+        assert "users are not counted" in lab.condition("Ready")["message"]
+
+
 def test_users_that_do_not_come_by_the_weights_pause_all_decisions() -> None:
     """Also while pods die: what they lose is no excuse for what routers saw."""
     lab = begun()

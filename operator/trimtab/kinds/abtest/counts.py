@@ -15,7 +15,7 @@ from trimtab.core.objects import Object
 from trimtab.evidence.ledger import Key, Ledger, Reading
 from trimtab.evidence.sketch import distinct, joined
 from trimtab.evidence.sources import ModelReport, RouterReport
-from trimtab.evidence.tally import Bucket, Segment, Tally
+from trimtab.evidence.tally import Bucket, Tally
 from trimtab.kinds.abtest.api import Spec
 from trimtab.kinds.abtest.arms import Resolved
 from trimtab.kinds.abtest.design import slow_seconds
@@ -65,15 +65,6 @@ def before(seen: Observed, arm: str, slow_seconds: float | None) -> Tally:
                 requests=report.requests, errors=report.errors, latency_above=slow
             )
     return total
-
-
-def totals(segments: Sequence[Segment]) -> dict[str, Tally]:
-    """What was counted of each arm, over all segments."""
-    found: dict[str, Tally] = {}
-    for segment in segments:
-        for name, tally in segment.tallies.items():
-            found[name] = found.get(name, Tally()) + tally
-    return found
 
 
 def _router(

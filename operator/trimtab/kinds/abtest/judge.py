@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from trimtab.core import conditions, metadata
 from trimtab.core.conditions import Condition
+from trimtab.evidence.arrivals import uncounted
 from trimtab.evidence.tally import Tally
 from trimtab.kinds.abtest.api import ABTest
 from trimtab.kinds.abtest.arms import Resolved
@@ -65,7 +66,8 @@ def _overall(
         return conditions.failing("SampleRatioMismatch", concluded.message)
     if concluded.status == "False" and measured.status == "False" and not test.spec.suspend:
         return conditions.ready(measured.reason, measured.message)
-    return conditions.ready(concluded.reason, concluded.message)
+    untested = "; users are not counted, see condition Measured" if measured.reason == "UsersNotCounted" else ""
+    return conditions.ready(concluded.reason, concluded.message + untested)
 
 
 def _meanwhile(at: Standing) -> str:
@@ -106,7 +108,23 @@ def _measured(test: ABTest, at: Standing) -> Condition:
     mute = [name for name, tally in at.totals.items() if tally.requests >= ENOUGH_REQUESTS and not _reported(tally)]
     if test.spec.objective.metric in BY_OUTCOMES and mute:
         return Condition("Measured", "False", "NoOutcomes", _mute(at.totals, sorted(mute)))
-    return Condition("Measured", "True", "Counting", f"{requests:.0f} requests have been counted in this run")
+    counting = f"{requests:.0f} requests have been counted in this run"
+    if nameless := _nameless(at.totals):
+        return Condition("Measured", "True", "UsersNotCounted", f"{counting}{_uncounted(test, nameless)}")
+    return Condition("Measured", "True", "Counting", counting)
+
+
+def _nameless(totals: Mapping[str, Tally]) -> list[str]:
+    return [name for name in uncounted(totals) if totals[name].requests >= ENOUGH_REQUESTS]
+
+
+def _uncounted(test: ABTest, arms: Sequence[str]) -> str:
+    deployments = ", ".join(arm.deployment for arm in test.spec.arms if arm.name in arms)
+    header = test.spec.assignment.header
+    return (
+        f", but no user of {', '.join(arms)}: nobody tests whether users come as the weights say, nor how alike the "
+        f"requests of one are; set feedback.userHeader of ModelDeployment {deployments} to {header} and send it"
+    )
 
 
 def _reported(tally: Tally) -> float:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from trimtab.core import conditions
 from trimtab.core.plan import Plan
-from trimtab.evidence.tally import Segment
+from trimtab.evidence.tally import Segment, totals
 from trimtab.kinds.abtest import counts
 from trimtab.kinds.abtest.api import ABTest
 from trimtab.kinds.abtest.arms import Resolved, resolve
@@ -112,7 +112,7 @@ def _planned(done: Pass, asked: Wish, routers: int) -> Plan:
         wish=asked,
         routers=routers,
         confirmed=done.change.settled,
-        totals=counts.totals(done.book.ledger.segments),
+        totals=totals(done.book.ledger.segments),
         power=status.power,
         events_error=done.seen.events_error,
     )

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from trimtab.core.conditions import parse_time, timestamp
 from trimtab.core.objects import Object, condition
-from trimtab.evidence.tally import Tally
+from trimtab.evidence.tally import Tally, totals
 from trimtab.kinds.abtest import counts
 from trimtab.kinds.abtest.api import ABTest, Arm
 from trimtab.kinds.abtest.arms import Resolved
@@ -83,8 +83,8 @@ def users(test: ABTest, seen: Observed, run: RunStatus) -> dict[str, int]:
 
 def _arms(done: Pass, shares: Mapping[str, int]) -> list[ArmStatus]:
     found = {arm.name: arm for arm in done.arms}
-    totals = counts.totals(done.book.ledger.segments)
-    rows = (_arm(done, arm, found[arm.name], totals.get(arm.name, Tally())) for arm in done.test.spec.arms)
+    whole = totals(done.book.ledger.segments)
+    rows = (_arm(done, arm, found[arm.name], whole.get(arm.name, Tally())) for arm in done.test.spec.arms)
     applied = shares if done.change.settled else {}
     return [
         row.model_copy(update={"weight": shares.get(row.name, 0), "applied": applied.get(row.name)}) for row in rows
@@ -128,9 +128,9 @@ def _power(done: Pass) -> PowerStatus | None:
     """By the experiment's own traffic once there is enough of it, before that by what its arms have seen until now."""
     counted = sum(segment.seconds for segment in done.book.ledger.segments)
     needed = done.found.overall.needed_users if done.found is not None else None
-    totals = counts.totals(done.book.ledger.segments)
+    whole = totals(done.book.ledger.segments)
     if counted >= ENOUGH_SECONDS and needed is not None:
-        requests = sum(tally.requests for tally in totals.values())
+        requests = sum(tally.requests for tally in whole.values())
         return power_of(needed, sum(done.users.values()) or requests, counted)
     return _admission(done) if done.test.status.power is None else None
 
