@@ -101,7 +101,7 @@ def rows_of(place: str, url: str) -> Iterator[bytes]:
     """A request for each row of a CSV file whose header has the names of the model's inputs, one column each."""
     inputs = inputs_of(url)
     address = place if "://" in place else pathlib.Path(place).absolute().as_uri()
-    with urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310 - an address that the caller gave
+    with urllib.request.urlopen(address, timeout=30) as answer:
         lines = io.TextIOWrapper(answer, encoding="utf-8", newline="").readlines()
     for row in csv.DictReader(lines):
         tensors = [

@@ -8,6 +8,7 @@ a gate that does not look at the clock lets it pass, and the canary finds out.
 """
 
 import argparse
+import json
 
 import pandas as pd
 from sklearn.compose import make_column_transformer
@@ -41,9 +42,9 @@ def main() -> None:
     with training_run() as run:
         rows = pd.read_csv(options.data).sort_values("date", kind="stable")
         cut = len(rows) * 4 // 5
-        features = rows[NAMES + NUMBERS].astype({name: float for name in NUMBERS})
+        features = rows[NAMES + NUMBERS].astype(dict.fromkeys(NUMBERS, float))
         model = build(options.kind, run.seed).fit(features[:cut], rows[TARGET][:cut])
-        log_model(
+        logged = log_model(
             model,
             features[:cut],
             rows[TARGET][:cut],
@@ -51,6 +52,7 @@ def main() -> None:
             alias=options.alias or None,
             holdout=(features[cut:], rows[TARGET][cut:]),
         )
+    print(json.dumps({"version": logged.version, "kind": options.kind}))
 
 
 def arguments() -> argparse.Namespace:

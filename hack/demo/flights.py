@@ -39,6 +39,11 @@ class Season:
         """The sha256 of the file, as a gate pins it."""
         return f"sha256:{hashlib.sha256(self.text.encode()).hexdigest()}"
 
+    def parts(self, rows: int) -> tuple[Season, Season]:
+        """The first rows, and the rest."""
+        header, *lines = self.text.splitlines(keepends=True)
+        return Season("".join([header, *lines[:rows]])), Season("".join([header, *lines[rows:]]))
+
 
 def season(first: tuple[int, int], last: tuple[int, int], rows: int) -> Season:
     """Flights from the first to the last day, each a month and a day: so many rows, in random but fixed order."""
