@@ -27,21 +27,16 @@ class Book:
     run: RunStatus
 
 
-def trusted(status: Status) -> Status:
-    """The status, or what can be kept of one that a hand has spoilt: then the experiment begins anew."""
+def trusted(status: Status) -> tuple[Status, Ledger]:
+    """The status and what was counted up to its write, or what can be kept of one that a hand has spoilt: then the
+    experiment begins anew."""
     try:
-        restore(status.ledger)
+        ledger = restore(status.ledger)
         if status.router is not None:
             status.router.checked()
     except (TypeError, ValueError):
-        return Status(conditions=status.conditions, history=status.history)
-    return status
-
-
-def opened(status: Status, run: RunStatus) -> Ledger:
-    """What was counted up to the last write. The ledger of another run is none."""
-    same = status.run is not None and status.run.id == run.id
-    return restore(status.ledger if same else None)
+        return Status(conditions=status.conditions, history=status.history), Ledger()
+    return status, ledger
 
 
 def taken(ledger: Ledger, status: Status, run: RunStatus, readings: Sequence[Reading], now: datetime) -> Book:

@@ -14,11 +14,12 @@ from datetime import datetime, timedelta
 
 from trimtab.core import conditions
 from trimtab.core.plan import Plan
+from trimtab.evidence.ledger import Ledger
 from trimtab.evidence.tally import Segment, totals
 from trimtab.kinds.abtest import counts
 from trimtab.kinds.abtest.api import ABTest
 from trimtab.kinds.abtest.arms import Resolved, resolve
-from trimtab.kinds.abtest.book import Book, opened, taken, trusted, turned
+from trimtab.kinds.abtest.book import Book, taken, trusted, turned
 from trimtab.kinds.abtest.children import children
 from trimtab.kinds.abtest.findings import Findings, findings
 from trimtab.kinds.abtest.judge import Standing, judge
@@ -42,16 +43,19 @@ class Course:
     run: RunStatus
     verdict: VerdictStatus | None
     history: list[RunRow]
+    ledger: Ledger
+    """What was counted up to the last write; the ledger of another run is none."""
 
 
 def plan(test: ABTest, seen: Observed, now: datetime) -> Plan:
     """Judge one ABTest; the same input gives the same plan."""
-    test = test.model_copy(update={"status": trusted(test.status)})
+    status, written = trusted(test.status)
+    test = test.model_copy(update={"status": status})
     arms = resolve(test, seen)
     why = over(test, arms)
     if why and any(arm.reason for arm in arms):
         return _waiting(test, seen, arms, why if test.status.run else "", now)
-    course = _begun(test, arms, why, now) if why else _continued(test, arms)
+    course = _begun(test, arms, why, now) if why else _continued(test, arms, written)
     return _step(test, seen, arms, course, now)
 
 
@@ -72,22 +76,21 @@ def _waiting(test: ABTest, seen: Observed, arms: Sequence[Resolved], why: str, n
 
 
 def _begun(test: ABTest, arms: Sequence[Resolved], why: str, now: datetime) -> Course:
-    return Course(begun(test, arms, now), None, archived(test, now, why))
+    return Course(begun(test, arms, now), None, archived(test, now, why), Ledger())
 
 
-def _continued(test: ABTest, arms: Sequence[Resolved]) -> Course:
+def _continued(test: ABTest, arms: Sequence[Resolved], written: Ledger) -> Course:
     run, verdict = test.status.run, test.status.verdict
     if run is None:
         raise AssertionError("a run that is not over exists")
     run = run.model_copy(update={"answered": answered(test, run)})
     final = verdict is not None and verdict.final
-    return Course(followed(run, arms) if final else run, verdict, test.status.history)
+    return Course(followed(run, arms) if final else run, verdict, test.status.history, written)
 
 
 def _step(test: ABTest, seen: Observed, arms: Sequence[Resolved], course: Course, now: datetime) -> Plan:
-    ledger = opened(test.status, course.run)
-    readings = counts.readings(test.spec, seen, arms, course.run.started_at, ledger)
-    book = taken(ledger, test.status, course.run, readings, now)
+    readings = counts.readings(test.spec, seen, arms, course.run.started_at, course.ledger)
+    book = taken(course.ledger, test.status, course.run, readings, now)
     counted = users(test, seen, course.run)
     segments = book.ledger.segments
     found = findings(test.spec, course.run, segments)
