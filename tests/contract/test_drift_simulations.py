@@ -6,8 +6,9 @@ The simulated months are judged in numpy, which is held against the operator's o
 import numpy as np
 import pytest
 
-from bench import drift
-from bench.drift import DAY, HOUR, MIXES, Mix
+from bench.drift.mixes import DAY, EDGES, FEATURES, HOUR, MIXES, MONTH, Mix, reference_of, stream
+from bench.drift.rule import design, episodes, looks
+from bench.drift.simulated import delay
 from trimtab.evidence.drift.history import BUCKET, History
 from trimtab.evidence.drift.judge import judge
 from trimtab.evidence.drift.reference import Feature, Reference
@@ -21,22 +22,22 @@ def dice(seed):
 @pytest.mark.parametrize("mix", MIXES, ids=lambda mix: mix.name)
 def test_three_months_without_drift_have_no_episode(mix):
     for seed in range(3):
-        counts = drift.stream(dice(seed), mix, drift.MONTH)
-        found = drift.looks(counts, mix, drift.reference_of(dice(seed + 100), mix, drift.MONTH))
-        assert drift.episodes(found.ours) == 0
+        counts = stream(dice(seed), mix, MONTH)
+        found = looks(counts, mix, reference_of(dice(seed + 100), mix, MONTH))
+        assert episodes(found.ours) == 0
 
 
 def test_bare_rules_cry_wolf_on_the_same_streams():
     few, many = MIXES[0], MIXES[3]
     for mix, rule in ((few, "psi"), (few, "p_value"), (many, "p_value")):
-        found = drift.looks(drift.stream(dice(1), mix, 5 * DAY), mix, drift.reference_of(dice(2), mix, 5 * DAY))
-        assert drift.episodes(getattr(found, rule)) > 10
+        found = looks(stream(dice(1), mix, 5 * DAY), mix, reference_of(dice(2), mix, 5 * DAY))
+        assert episodes(getattr(found, rule)) > 10
 
 
 def test_a_daily_cycle_needs_a_remedy():
     mix = Mix("cycle", 100, cycle=0.5)
-    found = drift.looks(drift.stream(dice(1), mix, 5 * DAY), mix, drift.reference_of(dice(2), mix, 5 * DAY))
-    assert drift.episodes(found.ours) >= 5
+    found = looks(stream(dice(1), mix, 5 * DAY), mix, reference_of(dice(2), mix, 5 * DAY))
+    assert episodes(found.ours) >= 5
 
 
 @pytest.mark.parametrize(
@@ -51,21 +52,21 @@ def test_a_daily_cycle_needs_a_remedy():
 )
 def test_shifts_are_seen_in_time(mix, limits):
     for shift, limit in limits.items():
-        assert np.median([drift.delay(dice(seed), mix, shift) for seed in range(9)]) <= limit
+        assert np.median([delay(dice(seed), mix, shift) for seed in range(9)]) <= limit
 
 
 @pytest.mark.parametrize("mix", [MIXES[2], MIXES[4], MIXES[7], MIXES[8]], ids=lambda mix: mix.name)
 def test_the_vectorised_rule_is_the_operator_s(mix):
     """Two days of every feature, with a shift in the second: effects, and what each look says."""
     buckets = 2 * DAY
-    counts = drift.stream(dice(3), mix, buckets, 0.6, DAY + 3, shifted=2)
-    known = drift.reference_of(dice(4), mix, buckets)
-    ours, effects = drift.looks(counts, mix, known).ours, drift.design(counts, HOUR)
-    edges = tuple(drift.EDGES.tolist())
+    counts = stream(dice(3), mix, buckets, 0.6, DAY + 3, shifted=2)
+    known = reference_of(dice(4), mix, buckets)
+    ours, effects = looks(counts, mix, known).ours, design(counts, HOUR)
+    edges = tuple(EDGES.tolist())
     reference = Reference(
         tuple(
             Feature(f"f{i}", "numeric", tuple(known[i, 0].tolist()), 0, edges, tuple(range(9)), (0, 9))
-            for i in range(drift.FEATURES)
+            for i in range(FEATURES)
         )
     )
     history = History(reference, (3_600,))

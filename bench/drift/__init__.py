@@ -1,0 +1,1 @@
+"""What drift detection is worth: simulated, against peers, and on real data whose world changed."""

@@ -1,0 +1,108 @@
+"""The operator's rule for drift in numpy, over months at once, and bare rules beside it.
+
+tests/contract holds it against the operator's own code, look by look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from bench.drift.mixes import DAY, FEATURES, GROUPS, HOUR, Mix
+
+LEAST, DISCOVERIES, WARN, RUN = 200, 0.01, 0.2, 3
+
+
+def moving(values: np.ndarray, width: int) -> np.ndarray:
+    """Sums over the last `width` buckets, fewer at the beginning; axis 1."""
+    whole = np.cumsum(values, axis=1)
+    whole[:, width:] -= whole[:, :-width].copy()
+    return whole
+
+
+def design(counts: np.ndarray, width: int) -> np.ndarray:
+    """The design effect [feature, bucket], as evidence.drift.history has it."""
+    rows = counts.sum(axis=2, keepdims=True)
+    hours = (counts.shape[0], -1, HOUR, GROUPS)
+    squares = np.divide(counts**2, rows, out=np.zeros(counts.shape), where=rows > 0)
+    square, whole = (part.reshape(hours).cumsum(axis=2) for part in (squares, counts))
+    parts = (rows > 0).reshape(*hours[:3]).cumsum(axis=2)
+    fit = np.divide(square, whole, out=np.zeros(square.shape), where=whole > 0).sum(axis=3) - 1
+    freedom = np.maximum(0, (parts - 1) * ((whole > 0).sum(axis=3) - 1))
+    fit = np.where(freedom > 0, fit * whole.sum(axis=3), 0.0)
+    fit, freedom = (
+        part + moving(part[:, :, -1].astype(float), 6)[..., None] - part[:, :, -1:] for part in (fit, freedom)
+    )
+    effect = np.maximum(1.0, np.divide(fit, freedom, out=np.ones(fit.shape), where=freedom > 0))
+    effect = effect.reshape(counts.shape[:2])
+    for scale, over in ((HOUR, DAY), (DAY, 7 * DAY)):
+        if scale <= width:
+            effect = np.maximum(effect, successions(counts, scale, over))
+    return effect
+
+
+def successions(counts: np.ndarray, scale: int, over: int) -> np.ndarray:
+    """The median difference of successive sub-windows, held until the next is complete."""
+    features, buckets, _ = counts.shape
+    whole = counts.reshape(features, buckets // scale, scale, GROUPS).sum(axis=2)
+    a, b = whole[:, :-1], whole[:, 1:]
+    m, n = a.sum(axis=2, keepdims=True), b.sum(axis=2, keepdims=True)
+    both = a + b
+    terms = np.divide((b * m - a * n) ** 2, both * m * n, out=np.zeros(both.shape), where=both * m * n > 0)
+    freedom = (both > 0).sum(axis=2) - 1
+    ratios = terms.sum(axis=2) / (freedom * (1 - 2 / (9 * freedom)) ** 3)
+    found = np.ones((features, buckets))
+    kept = over // scale - 1
+    for last in range(5, ratios.shape[1] + 1):
+        middle = np.median(ratios[:, max(0, last - kept) : last], axis=1)
+        start = (last + 1) * scale
+        found[:, start : start + scale] = np.maximum(1.0, middle)[:, None]
+    return found
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What each rule says of each look; [bucket] booleans."""
+
+    ours: np.ndarray
+    psi: np.ndarray
+    p_value: np.ndarray
+
+
+def looks(counts: np.ndarray, mix: Mix, reference: np.ndarray) -> Looks:
+    """`reference` is [feature, bucket or 1, group] of counts."""
+    now = moving(counts, mix.window)
+    n, m = now.sum(axis=2), reference.sum(axis=2)
+    p = (now + 0.5) / (n[..., None] + GROUPS / 2)
+    q = (reference + 0.5) / (m[..., None] + GROUPS / 2)
+    psi = ((p - q) * np.log(p / q)).sum(axis=2)
+    effect = design(counts, mix.window)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        excess = psi - (GROUPS - 1) * effect * (1 / n + 1 / m)
+        x2 = ((now * m[..., None] - reference * n[..., None]) ** 2 / (now + reference)).sum(axis=2) / (m * n)
+    p_values = stats.chi2.sf(x2 / effect, GROUPS - 1)
+    ordered = np.sort(p_values, axis=0) * FEATURES / np.arange(1, FEATURES + 1)[:, None]
+    limit = np.where(ordered <= DISCOVERIES, np.sort(p_values, axis=0), -1).max(axis=0)
+    ready = counts[0].sum(axis=1)
+    rows = moving(ready[None], mix.window)[0]
+    drifted = (excess >= WARN) & (p_values <= limit) & (n / effect >= LEAST)
+    ours = drifted.any(axis=0) & (rows / np.median(effect, axis=0) >= LEAST)
+    return Looks(ours, (psi > 0.2).any(axis=0), (stats.chi2.sf(x2, GROUPS - 1) < 0.05).any(axis=0))
+
+
+def alarms(found: np.ndarray) -> np.ndarray:
+    """In alarm or not, look by look: on after three in a row, off after three without."""
+    state, run, quiet, told = False, 0, 0, np.zeros(len(found), bool)
+    for place, seen in enumerate(found):
+        run, quiet = (run + 1, 0) if seen else (0, quiet + 1)
+        state = (state or run >= RUN) and quiet < RUN
+        told[place] = state
+    return told
+
+
+def episodes(found: np.ndarray) -> int:
+    """How many alarms began."""
+    told = alarms(found)
+    return int(told[0]) + int((told[1:] & ~told[:-1]).sum())
