@@ -1,4 +1,5 @@
-"""Writes everything that follows from the kinds' `api.py`: CRDs, the chart's copy of them, reference pages.
+"""Writes everything that follows from the kinds' `api.py`: CRDs, the chart's copy of them, reference pages. And
+Grafana's dashboards, from `hack/dashboards`.
 
 `python -m hack.generate` writes; with `--check` it writes nothing and fails when a file is not what it
 would write, so that neither a forgotten run nor an edit of a generated file survives `make verify`.
@@ -17,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from hack import ROOT, reference
+from hack import ROOT, dashboards, reference
 from trimtab import kinds
 from trimtab.core.objects import GROUP
 from trimtab.core.schema import Definition, crd
@@ -70,7 +71,7 @@ def outputs(root: Path = ROOT) -> dict[Path, str]:
         files[CRD_DIR / f"{GROUP}_{definition.names.plural}.yaml"] = text
         files[CHART_DIR / f"{definition.names.plural}.yaml"] = chart_text(text)
         files[DOCS_DIR / f"{package}.md"] = reference.page(package, definition, root / "examples")
-    return files
+    return files | dashboards.outputs()
 
 
 def stale(root: Path = ROOT) -> list[str]:
@@ -84,9 +85,10 @@ def stale(root: Path = ROOT) -> list[str]:
                 found.splitlines(), text.splitlines(), str(path), f"{path} (generated)", n=1, lineterm=""
             )
             report.append("\n".join(list(lines)[:40]))
-    present = (path.relative_to(root) for folder in (CRD_DIR, CHART_DIR) for path in (root / folder).glob("*.yaml"))
+    folders = ((CRD_DIR, "*.yaml"), (CHART_DIR, "*.yaml"), (dashboards.FOLDER, "*.json"))
+    present = (path.relative_to(root) for folder, names in folders for path in (root / folder).glob(names))
     extra = sorted(path for path in present if path not in wanted)
-    return report + [f"{path}: no kind has this definition; delete the file" for path in extra]
+    return report + [f"{path}: nothing makes this file any more; delete it" for path in extra]
 
 
 def main() -> int:

@@ -34,6 +34,7 @@ log = logging.getLogger("trimtab.metrics")
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _MODEL = ("model", "revision")
+FROM_THE_START = (200, 400, 500, 503)
 
 
 class Gauge(IntEnum):
@@ -157,7 +158,8 @@ class Metrics(Collector):
             "trimtab_requests", "Inference requests by HTTP status code.", labels=(*_MODEL, "code")
         )
         for code, row in zip(CODES, table, strict=True):
-            if row.any() or code in (200, 400):
+            # A series that begins with its first error hides that error from every rate.
+            if row.any() or code in FROM_THE_START:
                 requests.add_metric((*self._labels, str(code)), int(row.sum()))
         yield requests
         duration = HistogramMetricFamily(

@@ -50,7 +50,7 @@ def test_a_missing_file_and_one_left_over_are_named(copy: Path) -> None:
     (copy / "crds" / f"{GROUP}_gone.yaml").write_text("")
     missing, left_over = generate.stale(copy)
     assert missing.startswith("--- docs/mlmodel.md")
-    assert left_over == f"crds/{GROUP}_gone.yaml: no kind has this definition; delete the file"
+    assert left_over == f"crds/{GROUP}_gone.yaml: nothing makes this file any more; delete it"
 
 
 @pytest.mark.parametrize("plural", PLURALS)

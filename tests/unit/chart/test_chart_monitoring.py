@@ -19,6 +19,7 @@ from trimtab.traffic.state import RouterArm, RouterStatus
 RULES = yaml.safe_load((CHART / "files/alerts.yaml").read_text())
 SCRAPE = {job["job_name"]: job for job in yaml.safe_load((CHART / "files/scrape.yaml").read_text())}
 PAGE = (CHART.parents[1] / "docs/alerts.md").read_text()
+DASHBOARDS = sorted((CHART / "files/dashboards").glob("*.json"))
 META = "__meta_kubernetes_pod_"
 
 
@@ -131,3 +132,13 @@ def test_the_operators_pods_are_found() -> None:
     ports = [port["name"] for port in pod["spec"]["containers"][0]["ports"]]
     found = [";".join(named.get(key, port) for key in keep["source_labels"]) for port in ports]
     assert found.count(keep["regex"]) == 1
+
+
+def test_dashboards_come_as_they_are() -> None:
+    assert [path.stem for path in DASHBOARDS] == ["drift", "operator", "rollouts", "serving"]
+    objects = render(EVERYTHING)
+    for path in DASHBOARDS:
+        found = one(objects, "ConfigMap", f"trimtab-tt-dashboard-{path.stem}")
+        assert found["data"] == {f"trimtab-{path.name}": path.read_text()}
+        assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert found["metadata"]["annotations"] == {"grafana_folder": "Models"}
