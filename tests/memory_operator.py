@@ -21,6 +21,7 @@ from trimtab.evidence.sources import ModelReport, RouterReport, SmokeReport
 from trimtab.kinds import KINDS, Ports
 from trimtab.kinds.abtest.observe import EventsError
 from trimtab.kinds.mlmodel.observe import RegistryError
+from trimtab.kinds.retrainschedule.observe import Tracked, TrackingError
 from trimtab.runtime import events
 from trimtab.runtime.cluster import ApiError, NotLeader
 from trimtab.runtime.effects import Effects
@@ -77,6 +78,30 @@ class MemoryRegistry:
         if self.down:
             raise MlflowError("RegistryUnreachable", "MLflow does not answer: timed out; it is asked again")
         self.changes += 1
+
+
+class MemoryTracking:
+    """Runs by experiment and name, beside what the registry says of versions."""
+
+    def __init__(self, registry: MemoryRegistry) -> None:
+        self.registry = registry
+        self.runs: dict[tuple[str, str], Tracked] = {}
+
+    async def tracked(self, experiment: str, model: str, run: str, max_age_seconds: float) -> Tracked | None:
+        self._answer()
+        return self.runs.get((experiment, run))
+
+    async def alias(self, model: str, alias: str, max_age_seconds: float) -> str:
+        self._answer()
+        return self.registry.versions.get((model, alias), "")
+
+    async def tags(self, model: str, version: str, max_age_seconds: float) -> Mapping[str, str]:
+        self._answer()
+        return self.registry.tags.get((model, version), {})
+
+    def _answer(self) -> None:
+        if self.registry.down:
+            raise TrackingError("RegistryUnreachable", "MLflow does not answer: timed out; it is asked again")
 
 
 class MemoryNotifier:
@@ -157,6 +182,7 @@ class MemoryOperator:
         platform: Platform = PLATFORM,
         counts: MemorySources | None = None,
         notifier: MemoryNotifier | None = None,
+        tracking: MemoryTracking | None = None,
     ) -> None:
         self.cluster = cluster
         self.clock = clock or Clock()
@@ -166,10 +192,10 @@ class MemoryOperator:
         self.appointments: dict[Ref, datetime] = {}
         self._heard = len(cluster.log)
         self.picture = Picture(cluster, self.store, self.metrics, watched(), (), self.enqueue)
-        registry = registry or MemoryRegistry()
+        registry, notifier = registry or MemoryRegistry(), notifier or MemoryNotifier()
         effects = Effects(
             registry,
-            notifier or MemoryNotifier(),
+            notifier,
             self.metrics,
             cluster.may_write,
             lambda obj, event: events.emit(cluster, obj, event, "test"),
@@ -179,7 +205,13 @@ class MemoryOperator:
             cluster=cluster,
             platform=platform,
             effects=effects,
-            ports=Ports(registry, counts or MemorySources(), MemoryEvents()),
+            ports=Ports(
+                registry=registry,
+                counts=counts or MemorySources(),
+                events=MemoryEvents(),
+                tracking=tracking or MemoryTracking(registry),
+                notifier=notifier,
+            ),
             metrics=self.metrics,
             enqueue=self.enqueue,
             now=lambda: self.clock.now,

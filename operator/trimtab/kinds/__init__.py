@@ -36,6 +36,7 @@ from trimtab.kinds.mlmodel import plan as mlmodel_plan
 from trimtab.kinds.modeldeployment import api as modeldeployment_api
 from trimtab.kinds.modeldeployment import observe as modeldeployment_observe
 from trimtab.kinds.modeldeployment import plan as modeldeployment_plan
+from trimtab.kinds.retrainschedule import observe as retrainschedule_observe
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Ports:
     registry: mlmodel_observe.Registry
     counts: Sources
     events: abtest_observe.Events
+    tracking: retrainschedule_observe.Tracking
+    notifier: retrainschedule_observe.Notifier
 
 
 @dataclass(frozen=True)

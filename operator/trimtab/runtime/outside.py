@@ -14,6 +14,7 @@ from trimtab.adapters.mlflow import Mlflow, credentials
 from trimtab.adapters.notify import Notifier
 from trimtab.adapters.prometheus import Prometheus
 from trimtab.adapters.registry import MlflowRegistry
+from trimtab.adapters.tracking import MlflowTracking
 from trimtab.kinds import Ports
 from trimtab.runtime import events
 from trimtab.runtime.cluster import Cluster
@@ -44,7 +45,13 @@ class Outside:
             lambda channel, result: metrics.notifications.labels(channel, result).inc(),
             clock,
         )
-        self.ports = Ports(self._registry, counts, Prometheus(chosen.prometheus_uri, session, clock))
+        self.ports = Ports(
+            registry=self._registry,
+            counts=counts,
+            events=Prometheus(chosen.prometheus_uri, session, clock),
+            tracking=MlflowTracking(mlflow),
+            notifier=self.notifier,
+        )
 
     def effects(self, cluster: Cluster, instance: str) -> Effects:
         """What performs the effects of plans, and tells of those that fail as events of this instance."""
