@@ -56,8 +56,9 @@ class Upstream:
     async def _answer(self, request: web.Request) -> web.Response:
         self.seen[request.path] += 1
         self.headers = {name.lower(): value for name, value in request.headers.items()}
-        lies = {"x-trimtab-arm": "nobody", "x-trimtab-revision": "none", "x-trimtab-token": "t"}
-        return web.Response(text=self.name, status=self.code(), headers=lies)
+        lies = {"x-trimtab-arm": "nobody", "x-trimtab-arm-revision": "none"}
+        own = {"x-trimtab-revision": "abababababab", "x-trimtab-token": "t"}
+        return web.Response(text=self.name, status=self.code(), headers={**lies, **own})
 
     def arm(self, reserved: int = 0, weight: int = 0, name: str = "") -> RouterArm:
         """The arm that leads here."""

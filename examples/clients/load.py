@@ -44,7 +44,7 @@ class Connection:
         await reader.readexactly(int(fields.get("content-length", 0)))
         if fields.get("connection", "").lower() == "close":
             self.close()
-        return int(head[0].split()[1]), fields.get("x-trimtab-revision", "?")
+        return int(head[0].split()[1]), fields.get("x-trimtab-arm-revision") or fields.get("x-trimtab-revision", "?")
 
     def close(self) -> None:
         """Let go; the next request opens a new connection."""

@@ -167,10 +167,11 @@ async def test_an_oversized_name_is_refused_and_harms_nobody(two: Bench) -> None
 
 
 async def test_neither_clients_nor_servers_say_who_answered(two: Bench) -> None:
-    answer = await get(two, x_trimtab_arm="evil", x_trimtab_revision="evil", x_envoy_retry_on="5xx", x_user_id="1")
+    answer = await get(two, x_trimtab_arm="evil", x_trimtab_arm_revision="evil", x_envoy_retry_on="5xx", x_user_id="1")
     arm = answer.headers["x-trimtab-arm"]
     assert answer.headers.getall("x-trimtab-arm") == [arm]
-    assert answer.headers.getall("x-trimtab-revision") == [f"rev-{arm}"]
+    assert answer.headers.getall("x-trimtab-arm-revision") == [f"rev-{arm}"]
+    assert answer.headers["x-trimtab-revision"] == "abababababab", "which model that is, only its server knows"
     assert answer.headers["x-trimtab-token"] == "t"
     assert "x-envoy-upstream-service-time" not in answer.headers
     seen = two.arms[arm].headers

@@ -26,7 +26,8 @@ ARM, SHADOW = "arm_", "shadow_"
 """What the names of clusters begin with: no name of an arm has an underscore, so no two clusters can be confused."""
 
 ARM_HEADER = "x-trimtab-arm"
-REVISION_HEADER = "x-trimtab-revision"
+REVISION_HEADER = "x-trimtab-arm-revision"
+"""Not the model server's own `x-trimtab-revision`, which is the digest of its model and passes unchanged."""
 ROUTED_HEADER = "x-trimtab-routed"
 """Of requests on their way to an arm: its model server then answers whatever the model is called in the path, because
 arms are deployments of different names, and users cannot know whose they get."""

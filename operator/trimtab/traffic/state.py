@@ -35,7 +35,7 @@ class RouterArm(ApiModel):
     port: Annotated[int, Field(ge=1, le=65_535)]
     """Their port."""
     revision: Annotated[str, Field(pattern="^[A-Za-z0-9._:-]*$", max_length=128)] = ""
-    """What it serves, as the response header x-trimtab-revision gives it."""
+    """What it serves, as the response header x-trimtab-arm-revision gives it."""
     reserved: Slots = 0
     """Slots set aside for it, of 10,000; the control needs none."""
     weight: Slots = 0
@@ -123,7 +123,7 @@ class RouterStatus(ApiModel):
         return fingerprint([FORM, self.dump()], 12)
 
 
-FORM = 2
+FORM = 3
 """Which form traffic/envoy.py gives to all this. To be raised with each change of it, or routers in service would not
 hear of the change."""
 

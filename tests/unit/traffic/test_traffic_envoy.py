@@ -30,8 +30,9 @@ def table(told: RouterStatus) -> list[dict[str, Any]]:
 
 def test_the_form_has_a_number_that_changes_with_it() -> None:
     """Routers that already have a version ask for nothing: another form under the same FORM would never reach them."""
-    told = TWO.model_copy(update={"shadow": Shadow(arm="a", percent=5)})
-    assert (FORM, fingerprint([clusters(told), routes(told)])) == (2, "fb6ddfc8")
+    arms = [arm.model_copy(update={"revision": "r1"}) for arm in TWO.arms]
+    told = TWO.model_copy(update={"arms": arms, "shadow": Shadow(arm="a", percent=5)})
+    assert (FORM, fingerprint([clusters(told), routes(told)])) == (3, "c96d0f57")
 
 
 def test_routes_are_identified_users_then_cookies_then_everybody() -> None:
@@ -66,10 +67,10 @@ def test_without_a_header_nobody_is_identified() -> None:
     assert "hash_policy" not in json.dumps(table(told))
 
 
-def test_a_revision_that_is_not_told_leaves_the_servers_own() -> None:
+def test_an_arm_without_a_revision_names_none() -> None:
     told = status(arm("a", 5_000, 5_000).model_copy(update={"revision": "r9"})).checked()
     text = json.dumps(table(told))
-    assert text.count('"x-trimtab-revision"') == text.count('"value": "r9"') == 3
+    assert text.count('"x-trimtab-arm-revision"') == text.count('"value": "r9"') == 3
     assert text.count('"x-trimtab-arm"') == 6
 
 

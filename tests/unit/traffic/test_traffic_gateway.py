@@ -33,7 +33,7 @@ def test_cookies_come_first_and_the_rest_is_split() -> None:
     assert given["add"][0]["value"].startswith("trimtab-s1=a; Path=/; Max-Age=604800")
     assert given["set"] == [
         {"name": "x-trimtab-arm", "value": "a"},
-        {"name": "x-trimtab-revision", "value": "r2"},
+        {"name": "x-trimtab-arm-revision", "value": "r2"},
     ]
 
 
