@@ -6,10 +6,15 @@ import pytest
 
 from hack.cluster import packages
 
-SERVERS = {"postgresql": "pg_ctlcluster", "docker-registry": "docker-registry"}
+SERVERS = {
+    "postgresql": "pg_ctlcluster",
+    "docker-registry": "docker-registry",
+    "prometheus": "promtool",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+}
 
 
 @pytest.fixture(scope="session", autouse=True)
 def servers() -> None:
-    """A database and an image registry from Debian."""
+    """A database, an image registry, and what watches over clusters, from Debian."""
     packages.install_missing(SERVERS)
