@@ -37,6 +37,7 @@ class Reason(StrEnum):
     UNSAFE_ARCHIVE = "UnsafeArchive"
     UNSUPPORTED_FORMAT = "UnsupportedFormat"
     LOAD_FAILED = "LoadFailed"
+    HOLDOUT_INVALID = "HoldoutInvalid"
     BUNDLE_MISSING = "BundleMissing"
     BUNDLE_INVALID = "BundleInvalid"
     SETTINGS_INVALID = "SettingsInvalid"

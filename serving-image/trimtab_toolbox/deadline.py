@@ -1,4 +1,4 @@
-"""The deadline of the whole import, kept by a thread that ends the process.
+"""The deadline of a whole program of this image, kept by a thread that ends the process.
 
 A step may be deep inside a library that retries by itself, waits in native code or swallows exceptions, so
 nothing that has to travel up the stack is sure to arrive. The thread says the last words itself, removes the
@@ -20,12 +20,15 @@ from trimtab_serving.outcome import Failure, Reason
 class Deadline:
     """Ends the process with reason Timeout after `seconds`, unless the block is left before."""
 
-    def __init__(self, seconds: float, step: Callable[[], str], tell: Callable[[Failure], None], workdir: Path) -> None:
-        """`step` names what is running, `tell` says the last words, `workdir` is removed."""
+    def __init__(
+        self, seconds: float, step: Callable[[], str], tell: Callable[[Failure], None], workdir: Path, what: str
+    ) -> None:
+        """`step` names what is running in `what`, `tell` says the last words, `workdir` is removed."""
         self._seconds = seconds
         self._step = step
         self._tell = tell
         self._workdir = workdir
+        self._what = what
         self._timer = threading.Timer(seconds, self._expire)
         self._timer.daemon = True
 
@@ -39,8 +42,8 @@ class Deadline:
     def _expire(self) -> None:
         failure = Failure(
             Reason.TIMEOUT,
-            f"the import was not done after {self._seconds:g} s (it was in the step {self._step()!r}); it will be "
-            "tried again: give it more time (TRIMTAB_TIMEOUT_SECONDS) if the source is large or slow",
+            f"the {self._what} was not done after {self._seconds:g} s (it was in the step {self._step()!r}); it will "
+            "be tried again: give it more time (TRIMTAB_TIMEOUT_SECONDS) if the source is large or slow",
         )
         try:
             self._tell(failure)

@@ -42,7 +42,7 @@ class Request:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise _invalid(f"{message}; see trimtab-import --help")
+        raise invalid(f"{message}; see trimtab-import --help")
 
 
 def read_request(arguments: Sequence[str], environ: Mapping[str, str]) -> Request:
@@ -50,16 +50,16 @@ def read_request(arguments: Sequence[str], environ: Mapping[str, str]) -> Reques
     given = _parser(environ).parse_args(arguments)
     for name, value in (("TRIMTAB_SOURCE_URI or --uri", given.uri), ("TRIMTAB_STORE or --store", given.store)):
         if not value:
-            raise _invalid(f"{name} is not set; it is needed to know what to import and where to put it")
+            raise invalid(f"{name} is not set; it is needed to know what to import and where to put it")
     return Request(
         uri=given.uri,
         store=_store_uri(given.store),
-        format=_choice("TRIMTAB_FORMAT", given.format, FORMATS),
-        optimize=_choice("TRIMTAB_OPTIMIZE", given.optimize, OPTIMIZE) == "Auto",
-        allow_pickle=_choice("TRIMTAB_ALLOW_PICKLE", given.allow_pickle, ("true", "false")) == "true",
-        digest=_digest(given.digest),
-        max_bytes=int(_positive("TRIMTAB_MAX_BYTES", given.max_bytes)),
-        timeout_seconds=_positive("TRIMTAB_TIMEOUT_SECONDS", given.timeout_seconds),
+        format=choice("TRIMTAB_FORMAT", given.format, FORMATS),
+        optimize=choice("TRIMTAB_OPTIMIZE", given.optimize, OPTIMIZE) == "Auto",
+        allow_pickle=choice("TRIMTAB_ALLOW_PICKLE", given.allow_pickle, ("true", "false")) == "true",
+        digest=digest_of("TRIMTAB_SOURCE_DIGEST", given.digest),
+        max_bytes=int(positive("TRIMTAB_MAX_BYTES", given.max_bytes)),
+        timeout_seconds=positive("TRIMTAB_TIMEOUT_SECONDS", given.timeout_seconds),
         result_path=given.result,
     )
 
@@ -93,30 +93,32 @@ def _store_uri(store: str) -> str:
     return store if "://" in store else Path(store).absolute().as_uri()
 
 
-def _choice(name: str, value: str, allowed: Sequence[str]) -> str:
+def choice(name: str, value: str, allowed: Sequence[str]) -> str:
+    """`value` if it is one of `allowed`, else Failure SettingsInvalid; `name` says which variable or flag is meant."""
     if value not in allowed:
-        raise _invalid(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
+        raise invalid(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
     return value
 
 
-def _positive(name: str, value: str) -> float:
+def positive(name: str, value: str) -> float:
+    """`value` as a finite number above 0, else Failure SettingsInvalid."""
     try:
         number = float(value)
     except ValueError:
         number = 0.0
     if not 0 < number < float("inf"):
-        raise _invalid(f"{name} is {value!r}; it must be a number above 0")
+        raise invalid(f"{name} is {value!r}; it must be a number above 0")
     return number
 
 
-def _digest(value: str) -> str:
+def digest_of(name: str, value: str) -> str:
+    """The 64 hex digits of a sha256, empty when nothing is given, else Failure SettingsInvalid."""
     match = _DIGEST.match(value)
     if value and match is None:
-        raise _invalid(
-            f"TRIMTAB_SOURCE_DIGEST is {value!r}; it must be 64 lower-case hex digits, with or without sha256:"
-        )
+        raise invalid(f"{name} is {value!r}; it must be 64 lower-case hex digits, with or without sha256:")
     return match.group(1) if match else ""
 
 
-def _invalid(message: str) -> Failure:
+def invalid(message: str) -> Failure:
+    """SettingsInvalid with this message."""
     return Failure(Reason.SETTINGS_INVALID, message)
