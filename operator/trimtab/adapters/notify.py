@@ -5,7 +5,8 @@ through, at most GIVE_UP_SECONDS long; only the leader sends. Each channel has o
 a receiver that hangs holds one thread and nobody else's messages. Which messages got through is remembered until their
 objects have recorded it; a process that ends before that sends them once more.
 
-Not a word of apprise's, and no exception of its plugins, is logged or told: they name URLs, which hold tokens.
+Not a word of apprise's (runtime/logs.py), and no exception of its plugins, is logged or told: they name URLs, which
+hold tokens.
 """
 
 from __future__ import annotations
@@ -23,8 +24,6 @@ from trimtab.core.metadata import fingerprint
 from trimtab.core.plan import Notice
 
 log = logging.getLogger(__name__)
-THREADS = "notify"
-"""What the names of all threads begin with whose log lines must not be believed to be harmless."""
 CONCURRENT = 8
 WAITING = 1_000
 REMEMBERED = 10_000
@@ -73,7 +72,7 @@ class Notifier:
         self._clock = clock
         self._post = post or _post
         self._pause = pause or _pause
-        self._threads = ThreadPoolExecutor(CONCURRENT, thread_name_prefix=THREADS)
+        self._threads = ThreadPoolExecutor(CONCURRENT, thread_name_prefix="notify")
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._waiting: dict[str, _Waiting] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}

@@ -9,9 +9,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
-from trimtab.adapters.notify import THREADS
-
 context: ContextVar[dict[str, str]] = ContextVar("log context", default={})  # noqa: B039 - never mutated
+SPEAKERS = frozenset({"trimtab", "kopf", "asyncio", "aiohttp", "kubernetes"})
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -46,9 +45,10 @@ class TextFormatter(logging.Formatter):
 
 def configure(level: str, style: str) -> None:
     """Send everything to standard output. kopf logs whole bodies below WARNING, which may hold what users keep
-    private, so it never goes lower than that. What libraries say while they send messages names URLs with tokens."""
+    private, so it never goes lower than that. Of other libraries nothing is logged: those that send messages name the
+    URLs they send to, with the tokens in them, and from threads of their own."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.addFilter(lambda record: not str(record.threadName).startswith(THREADS))
+    handler.addFilter(lambda record: record.name.partition(".")[0] in SPEAKERS)
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in ("kopf", "asyncio", "aiohttp.access"):

@@ -100,3 +100,10 @@ def test_lines_go_to_standard_output() -> None:
     (handler,) = logging.getLogger().handlers
     assert isinstance(handler, logging.StreamHandler)
     assert handler.stream is sys.stdout
+
+
+def test_libraries_that_send_messages_are_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("DEBUG", "json")
+    for name in ("apprise", "urllib3.connectionpool", "requests", "trimtab.adapters.notify"):
+        logging.getLogger(name).error("POST /services/secret-token")
+    assert [line["logger"] for line in lines(capsys)] == ["trimtab.adapters.notify"]
