@@ -6,7 +6,7 @@ on the version. Runs can be searched for in named experiments only, of which eac
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -123,7 +123,8 @@ def _pairs(found: Any) -> dict[str, str]:
 
 
 def _metrics(found: Any) -> dict[str, float]:
-    """The last value of each metric; those that are no finite number (MLflow writes "NaN") tell nothing."""
+    """The last value of each metric; those that are not finite (MLflow writes "NaN", and the largest float for an
+    infinity) tell nothing."""
     pairs = {str(metric["key"]): metric.get("value") for metric in _mappings(found) if "key" in metric}
-    numbers = {key: value for key, value in pairs.items() if isinstance(value, int | float) and math.isfinite(value)}
-    return {key: float(value) for key, value in numbers.items()}
+    numbers = {key: float(value) for key, value in pairs.items() if isinstance(value, int | float)}
+    return {key: value for key, value in numbers.items() if abs(value) < sys.float_info.max}
