@@ -13,11 +13,11 @@ from typing import Any
 from trimtab.cli.assigning import weights_of
 from trimtab.core import metadata
 from trimtab.core.objects import Object, condition
+from trimtab.evidence.arrivals import in_users
 from trimtab.evidence.ledger import restore
 from trimtab.evidence.replay import shown
 from trimtab.evidence.tally import Segment
 from trimtab.kinds.abtest.api import ABTest
-from trimtab.kinds.abtest.counts import in_users
 from trimtab.kinds.abtest.design import direction
 from trimtab.kinds.abtest.findings import findings as judged
 from trimtab.kinds.modeldeployment.api import ModelDeployment
@@ -114,6 +114,7 @@ def _counts(segment: Segment, arms: Iterable[str]) -> Findings:
             "requests": tally.requests,
             "errors": tally.errors,
             "latencyAbove": tally.latency_above,
+            "guardedEvents": tally.guarded,
             "outcomes": sum(bucket.outcomes for bucket in tally.buckets),
             "outcomeSum": tally.outcome_sum,
         }

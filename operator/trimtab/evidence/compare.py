@@ -59,7 +59,11 @@ def rate_strata(metric: Metric, groups: Sequence[Segment], arm: str, control: st
             (_square_spread(g.tally(name)) for g in groups for name in (arm, control)), default=1.0
         )
         return _thinned(planned, spread)
-    field = COUNTED[metric]
+    return request_strata(COUNTED[metric], groups, arm, control)
+
+
+def request_strata(field: str, groups: Sequence[Segment], arm: str, control: str) -> list[Stratum]:
+    """Events of requests, counted in that field of a tally, divided by their dispersion."""
     pairs = [(g.tally(arm), g.tally(control), g.share(arm, control)) for g in groups]
     seen = [Stratum(getattr(own, field), getattr(other, field), _share(own, other, plan)) for own, other, plan in pairs]
     tallies = [tally for own, other, _ in pairs for tally in (own, other)]

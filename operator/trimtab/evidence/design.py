@@ -28,7 +28,7 @@ class Objective:
 class Guardrail:
     """What a better arm must not be worse at."""
 
-    metric: Literal["Errors", "Latency"]
+    metric: Literal["Errors", "Latency", "Prometheus"]
     max_increase: float = 0.0
     """The relative increase that is put up with, as a fraction."""
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from trimtab.evidence.compare import UNKNOWN, Finding, objective, rate_strata
+from trimtab.evidence.compare import UNKNOWN, Finding, objective, request_strata
 from trimtab.evidence.design import ArmEvidence, Decision, Design, Guardrail, Rule, SampleRatio, Verdict
 from trimtab.evidence.eprocess import HARM, log_e, log_ratio, plain
 from trimtab.evidence.srm import ALPHA, sample_ratio
@@ -20,6 +20,8 @@ from trimtab.evidence.tally import Groups, Segment, join, merged
 CONTROL = ArmEvidence(0.0, 0.0, 0.0, 1.0)
 ENOUGH_EVENTS = 10
 """Expected of each arm, before an estimate alone may hold a win back."""
+GUARDED = {"Errors": "errors", "Latency": "latency_above", "Prometheus": "guarded"}
+"""Where tallies have the events of a guardrail; an objective's own query counts outcomes."""
 
 
 class Harm(NamedTuple):
@@ -85,7 +87,7 @@ def _verdict(design: Design, groups: Sequence[Segment], segments: Sequence[Segme
 def _harm(design: Design, groups: Sequence[Segment], guardrail: Guardrail, arm: str) -> Harm:
     null = math.log1p(guardrail.max_increase)
     paired = [g for g in groups if 0 < g.share(arm, design.control) < 1]
-    strata = rate_strata(guardrail.metric, paired, arm, design.control)
+    strata = request_strata(GUARDED[guardrail.metric], paired, arm, design.control)
     if not strata:
         return Harm(guardrail, arm, 0.0, None, False)
     estimate = log_ratio(strata)

@@ -45,7 +45,7 @@ class ArmTotal(ApiModel):
     weight: Decimal | None = None
     """Its planned share in percent."""
     counts: Numbers | None = None
-    """Users, requests, errors, outcomes, their sum and squares, slow and answered requests; then by user bucket."""
+    """Users, requests, errors, outcomes, their sum and squares, slow, answered, guarded; then by user bucket."""
 
 
 class SegmentTotal(ApiModel):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from trimtab.evidence.design import Design, Direction, Guardrail, Metric, Objective, Verdict
 from trimtab.evidence.experiment import verdicts
@@ -24,10 +24,12 @@ COUNTS = {
     "outcomeSum": "outcome_sum",
     "outcomeSumSquares": "outcome_squares",
     "latencyAbove": "latency_above",
+    "guardedEvents": "guarded",
 }
 SIGNED = "outcomeSum"
+Guarded = Literal["Errors", "Latency", "Prometheus"]
 METRICS = cast("tuple[Metric, ...]", get_args(Metric))
-GUARDED = ("Errors", "Latency")
+GUARDED: tuple[Guarded, ...] = ("Errors", "Latency", "Prometheus")
 DIRECTIONS = cast("tuple[Direction, ...]", get_args(Direction))
 T = TypeVar("T", bound=str)
 
@@ -98,7 +100,7 @@ def _usual(aim: Mapping[str, Any]) -> Direction:
 
 def _guardrail(item: Mapping[str, Any], at: str) -> Guardrail:
     metric = _choice(item.get("metric"), GUARDED, f"{at}.metric")
-    return Guardrail("Errors" if metric == "Errors" else "Latency", _number(item, "maxIncreasePercent", at, 50) / 100)
+    return Guardrail(metric, _number(item, "maxIncreasePercent", at, 50) / 100)
 
 
 def _rooted(message: str) -> str:

@@ -44,6 +44,8 @@ class Tally:
     """Requests slower than the edge that was agreed on."""
     answered: float = 0
     """Requests that model pods answered well: what the rows of the buckets come from."""
+    guarded: float = 0
+    """Events that the query of a guardrail counted."""
     buckets: tuple[Bucket, ...] = ()
     """The outcomes again by user bucket, where pods count them so; then these are used (evidence.clusters)."""
 
@@ -58,6 +60,7 @@ class Tally:
             self.outcome_squares + other.outcome_squares,
             self.latency_above + other.latency_above,
             self.answered + other.answered,
+            self.guarded + other.guarded,
             _joined(self.buckets, other.buckets),
         )
 

@@ -136,6 +136,7 @@ def test_the_evidence_after_each_segment_is_computed_by_the_operator_s_own_code(
         "requests": 40_000,
         "errors": 40,
         "latencyAbove": 0,
+        "guardedEvents": 0,
         "outcomes": 4_400,
         "outcomeSum": 4_390,
     }

@@ -112,7 +112,7 @@ def test_the_persisted_form_reads_back_and_is_bounded():
     status = ledger.status()
     assert restore(LedgerStatus.model_validate(status.dump())) == ledger
     assert restore(None) == Ledger()
-    assert status.dump()["segments"][0]["arms"][0] == {"name": "a", "weight": "50", "counts": "0 27.3 0 0 0 0 0 0"}
+    assert status.dump()["segments"][0]["arms"][0] == {"name": "a", "weight": "50", "counts": "0 27.3 0 0 0 0 0 0 0"}
 
 
 def test_what_was_written_when_fewer_numbers_were_kept_is_read_on():

@@ -92,7 +92,7 @@ BAD = [
     (lambda d: d["spec"]["objective"].update(alpha="2"), "spec.objective.alpha: 2.0 is not between 0 and 1"),
     (
         lambda d: d["spec"]["guardrails"][0].update(metric="Speed"),
-        "spec.guardrails[0].metric: 'Speed' is none of Errors, Latency",
+        "spec.guardrails[0].metric: 'Speed' is none of Errors, Latency, Prometheus",
     ),
     (lambda d: d["spec"].update(minSeconds=True), "spec.minSeconds: True is not a number of at least 0"),
     (lambda d: d["segments"].append(7), "segments[2]: an object is needed, not int"),

@@ -133,7 +133,7 @@ class Spec(ApiModel):
     guardrails: Annotated[
         list[Guardrail],
         Field(
-            max_length=2,
+            max_length=3,
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["metric"]},
         ),
     ] = []

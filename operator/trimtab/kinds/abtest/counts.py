@@ -22,8 +22,8 @@ from trimtab.kinds.abtest.design import slow_seconds
 from trimtab.kinds.abtest.observe import Observed
 
 DIGEST_DIGITS = 8
-EVENTS = "events"
-"""The query of the objective, as a source."""
+EVENTS, GUARDED = "events", "guarded"
+"""The queries of the objective and of a guardrail, as sources."""
 
 
 def readings(spec: Spec, seen: Observed, arms: Sequence[Resolved], since: str, ledger: Ledger) -> list[Reading]:
@@ -44,7 +44,11 @@ def readings(spec: Spec, seen: Observed, arms: Sequence[Resolved], since: str, l
             if report is not None:
                 tallies = _model(arm.name, report, owners, queried=queried)
                 found.append(Reading(f"model:{report.pod}", report.epoch, tallies, baseline=_older(pod, since)))
-    return [*found, _events(seen.events, ledger)] if seen.events else found
+    answers = {
+        EVENTS: {name: Tally(outcomes=count) for name, count in seen.events.items()},
+        GUARDED: {name: Tally(guarded=count) for name, count in seen.guarded.items()},
+    }
+    return [*found, *(_events(source, tallies, ledger) for source, tallies in answers.items() if tallies)]
 
 
 def users(seen: Observed, arm: str) -> int:
@@ -82,14 +86,17 @@ def _router(
     return Reading(f"router:{report.pod}", report.epoch, tallies, baseline=_older(pod, since))
 
 
-def _events(events: Mapping[str, float], ledger: Ledger) -> Reading:
-    """What the query gives. Where that is less than before, counters were lost: what is left is where to go on from."""
-    lives = [int(key.epoch) for key in ledger.cursors if key.source == EVENTS and key.epoch.isdecimal()]
+def _events(source: str, events: Mapping[str, Tally], ledger: Ledger) -> Reading:
+    """What a query gives. Where that is less than before, counters were lost: what is left is where to go on from."""
+    lives = [int(key.epoch) for key in ledger.cursors if key.source == source and key.epoch.isdecimal()]
     epoch = max(lives, default=0)
-    known = ledger.cursors.get(Key(EVENTS, str(epoch)), {})
-    fewer = any(count < known[name].outcomes for name, count in events.items() if name in known)
-    tallies = {name: Tally(outcomes=count) for name, count in events.items()}
-    return Reading(EVENTS, str(epoch + fewer), tallies, baseline=True)
+    known = ledger.cursors.get(Key(source, str(epoch)), {})
+    fewer = any(_fewer(count, known[name]) for name, count in events.items() if name in known)
+    return Reading(source, str(epoch + fewer), events, baseline=True)
+
+
+def _fewer(now: Tally, before: Tally) -> bool:
+    return now.outcomes < before.outcomes or now.guarded < before.guarded
 
 
 def _model(arm: str, report: ModelReport, owners: Mapping[str, str], *, queried: bool) -> dict[str, Tally]:

@@ -35,7 +35,8 @@ class Standing:
     totals: Mapping[str, Tally] = field(default_factory=dict)
     """What was counted of each arm in this run."""
     power: PowerStatus | None = None
-    events_error: str = ""
+    queries: str = ""
+    """Which queries fail, and why."""
     waiting: str = ""
     """Why a new run has to begin that cannot begin yet."""
 
@@ -96,8 +97,8 @@ def _applied(at: Standing) -> Condition:
 
 
 def _measured(test: ABTest, at: Standing) -> Condition:
-    if at.events_error:
-        return Condition("Measured", "False", "QueryFailed", f"the objective's query gives nothing: {at.events_error}")
+    if at.queries:
+        return Condition("Measured", "False", "QueryFailed", at.queries)
     requests = sum(tally.requests for tally in at.totals.values())
     if not requests:
         return Condition("Measured", "Unknown", "NothingCounted", "no request has been counted in this run yet")

@@ -84,10 +84,20 @@ class Objective(ApiModel):
 class Guardrail(ApiModel):
     """What must not get worse by much, whatever the objective gains."""
 
-    model_config = {**ApiModel.model_config, "json_schema_extra": rules(SLOW)}
+    model_config = {
+        **ApiModel.model_config,
+        "json_schema_extra": rules(
+            SLOW,
+            rule(
+                "(self.metric == 'Prometheus') == has(self.query)",
+                "query is the PromQL that counts what must not grow: set it with metric Prometheus, and only there",
+            ),
+        ),
+    }
 
-    metric: Literal["Errors", "Latency"]
-    """Errors: failed requests per request. Latency: answers slower than `aboveMilliseconds` per request."""
+    metric: Literal["Errors", "Latency", "Prometheus"]
+    """Errors: failed requests per request. Latency: answers slower than `aboveMilliseconds` per request. Prometheus:
+    events that `query` counts per request; fewer are better."""
     max_increase_percent: Annotated[
         str,
         matching(
@@ -98,3 +108,5 @@ class Guardrail(ApiModel):
     traffic."""
     above_milliseconds: AboveMilliseconds | None = None
     """For Latency: slower answers count as slow."""
+    query: Query | None = None
+    """For Prometheus: PromQL that gives one number, the events of `$arm` since ever. While it fails, nobody wins."""

@@ -48,6 +48,10 @@ class Observed:
     """What the objective's query gave, by arm."""
     events_error: str = ""
     """Why it gave nothing, if it did not."""
+    guarded: Mapping[str, float] = field(default_factory=dict)
+    """What the query of a guardrail gave, by arm."""
+    guarded_error: str = ""
+    """Why that gave nothing."""
 
 
 def deployment_refs(obj: Object) -> tuple[Ref, ...]:
@@ -68,7 +72,8 @@ async def observe(test: ABTest, view: View, platform: Platform, sources: Sources
     deployments = {name: obj for name, obj in found.items() if obj is not None}
     routers = view.pods(metadata.ROUTER, namespace, name)
     pods = {arm.name: _pods(view, namespace, deployments.get(arm.deployment)) for arm in test.spec.arms}
-    counted, error = await _events(test, events)
+    counted, error = await _events(test, test.spec.objective.query, events)
+    guarded, unguarded = await _events(test, guarding(test), events)
     return Observed(
         platform=platform,
         deployments=deployments,
@@ -79,7 +84,14 @@ async def observe(test: ABTest, view: View, platform: Platform, sources: Sources
         model_reports=await sources.models([pod for own in pods.values() for pod in own], FRESH_SECONDS),
         events=counted,
         events_error=error,
+        guarded=guarded,
+        guarded_error=unguarded,
     )
+
+
+def guarding(test: ABTest) -> str | None:
+    """The query of the guardrail that has one."""
+    return next((guardrail.query for guardrail in test.spec.guardrails if guardrail.query), None)
 
 
 def _pods(view: View, namespace: str, mdep: Object | None) -> Sequence[Object]:
@@ -90,8 +102,8 @@ def _pods(view: View, namespace: str, mdep: Object | None) -> Sequence[Object]:
     return [pod for pod in own if pod["metadata"]["labels"].get(metadata.REVISION) == serving(mdep)]
 
 
-async def _events(test: ABTest, events: Events) -> tuple[dict[str, float], str]:
-    query = test.spec.objective.query
+async def _events(test: ABTest, query: str | None, events: Events) -> tuple[dict[str, float], str]:
+    """The query's number of each arm, or why there is none: half an answer would be news of the wrong arm."""
     if query is None or test.status.router is None:
         return {}, ""
     counted = {}

@@ -95,7 +95,7 @@ def _step(test: ABTest, seen: Observed, arms: Sequence[Resolved], course: Course
     segments = book.ledger.segments
     found = findings(test.spec, course.run, segments)
     asked = wish(test, course.run, arms)
-    decisive = _decisive(test, arms, course, found)
+    decisive = _decisive(test, seen, arms, course, found)
     verdict = next_verdict(test, asked, decisive, course.verdict, now)
     run = _onward(test, course.run, verdict, decisive, segments, now)
     live = acks(seen.routers, seen.router_reports)
@@ -117,7 +117,7 @@ def _planned(done: Pass, asked: Wish, routers: int) -> Plan:
         confirmed=done.change.settled,
         totals=totals(done.book.ledger.segments),
         power=status.power,
-        events_error=done.seen.events_error,
+        queries=_failed_queries(done.seen),
     )
     whole = _with_conditions(done.test, status, at, done.now)
     return Plan(
@@ -127,12 +127,20 @@ def _planned(done: Pass, asked: Wish, routers: int) -> Plan:
     )
 
 
-def _decisive(test: ABTest, arms: Sequence[Resolved], course: Course, found: Findings | None) -> Findings | None:
-    """The findings, as far as anything may be decided by them: nobody wins whose pods are away."""
+def _failed_queries(seen: Observed) -> str:
+    whose = {"the objective's query": seen.events_error, "the guardrail's query": seen.guarded_error}
+    return "; ".join(f"{name} gives nothing: {error}" for name, error in whose.items() if error)
+
+
+def _decisive(
+    test: ABTest, seen: Observed, arms: Sequence[Resolved], course: Course, found: Findings | None
+) -> Findings | None:
+    """The findings, as far as anything may be decided by them: nobody wins whose pods are away, nor while the query of
+    a guardrail fails."""
     if found is None or test.spec.suspend or (course.verdict is not None and course.verdict.final):
         return None
     away = {arm.name for arm in arms if arm.reason}
-    if found.overall.decision == "Win" and found.overall.winner in away:
+    if found.overall.decision == "Win" and (found.overall.winner in away or seen.guarded_error):
         return replace(found, overall=replace(found.overall, decision="Running", winner=None))
     return found
 
