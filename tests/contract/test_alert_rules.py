@@ -66,6 +66,7 @@ CASES = {
     "nothing at all but a leader": Case({}, 10),
     "a pod is ready": Case(up("1x40", "1x40"), 20),
     "no pod is ready": Case(up("1x10 0x30", "1x10 0x30"), 10, (("TrimtabEndpointDown", "critical"),)),
+    "no pod has been ready yet": Case(up("0x40"), 20),
     "no pod is ready for half a minute": Case(up("1x10 0 1x30"), 7),
     "a replica of the operator lags behind": Case(up("0x40", "1x40"), 10),
     "traffic without errors": Case(requests("0+100x40", "0x40"), 20),
@@ -121,10 +122,16 @@ CASES = {
     "a closed circuit": Case({RETRAIN % "circuit_open": "0x40"}, 20),
     "an open circuit": Case({RETRAIN % "circuit_open": "1x40"}, 20, (("TrimtabRetrainCircuitOpen", "critical"),)),
     "retraining does not help": Case(
-        {CONDITION % ("RetrainSchedule", "Blocked", "RetrainIneffective"): "1x40"},
+        {CONDITION % ("RetrainSchedule", "RetrainIneffective", "DriftAcknowledged"): "1x40"},
         20,
         (("TrimtabRetrainBlocked", "warning"),),
     ),
+    "broken data are not learned from": Case(
+        {CONDITION % ("RetrainSchedule", "RetrainBlocked", "DataProblems"): "1x40"},
+        20,
+        (("TrimtabRetrainBlocked", "warning"),),
+    ),
+    "retraining waits a while": Case({CONDITION % ("RetrainSchedule", "RetrainBlocked", "CoolingDown"): "1x40"}, 20),
     "another operator leads elsewhere": Case(
         {LEADER: "0x40", LEADER.replace("trimtab-system", "other"): "1x40"},
         10,

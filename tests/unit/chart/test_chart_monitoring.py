@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -66,8 +67,9 @@ def test_no_alert_can_fire_for_what_happened_once() -> None:
     """An event is in a rate for as long as its window, so `for` must not be shorter."""
     minutes = {rule["alert"]: int(rule["for"].removesuffix("m")) for rule in alerts(RULES).values()}
     for name, rule in alerts(RULES).items():
-        windows = [int(part.partition("m]")[0]) for part in rule["expr"].split("[")[1:]]
+        windows = [int(window) for window in re.findall(r"\[(\d+)m\]", rule["expr"])]
         assert all(minutes[name] >= window for window in windows), name
+        assert len(windows) == rule["expr"].count("rate("), name
 
 
 def test_monitors_label_as_the_plain_configuration_does() -> None:
