@@ -9,7 +9,7 @@ import pytest
 from tests import argocd
 from tests.argocd import Health, health
 
-KINDS = ("MLModel", "ModelDeployment", "ABTest")
+KINDS = ("MLModel", "ModelDeployment", "ABTest", "RetrainSchedule")
 
 
 def condition(kind: str, status: str, reason: str, message: str) -> dict[str, Any]:

@@ -16,16 +16,18 @@ from trimtab.core import metadata
 from trimtab.kinds.abtest.api import ABTest
 from trimtab.kinds.mlmodel.api import MLModel
 from trimtab.kinds.modeldeployment.api import ModelDeployment
+from trimtab.kinds.retrainschedule.api import RetrainSchedule
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 CRDS = {
     crd["spec"]["names"]["kind"]: crd for crd in map(yaml.safe_load, (p.read_text() for p in ROOT.glob("crds/*.yaml")))
 }
-PARSE: dict[str, Callable[[Any], MLModel | ModelDeployment | ABTest]] = {
+PARSE: dict[str, Callable[[Any], MLModel | ModelDeployment | ABTest | RetrainSchedule]] = {
     "MLModel": MLModel.parse,
     "ModelDeployment": ModelDeployment.parse,
     "ABTest": ABTest.parse,
+    "RetrainSchedule": RetrainSchedule.parse,
 }
 DOCUMENTS = {
     f"{path.relative_to(EXAMPLES)}:{document['kind']}": document
@@ -66,7 +68,7 @@ def example(folder: str, kind: str) -> dict[str, Any]:
 
 def test_all_examples_were_found() -> None:
     assert {name.partition("/")[0] for name in DOCUMENTS} == {
-        *("quickstart", "https-model", "rollback", "autoscaling", "ab-test", "container"),
+        *("quickstart", "https-model", "rollback", "autoscaling", "ab-test", "container", "retraining-schedule"),
         *("credit-risk", "fraud", "forecast", "dna"),
     }
 

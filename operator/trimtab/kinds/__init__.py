@@ -36,7 +36,9 @@ from trimtab.kinds.mlmodel import plan as mlmodel_plan
 from trimtab.kinds.modeldeployment import api as modeldeployment_api
 from trimtab.kinds.modeldeployment import observe as modeldeployment_observe
 from trimtab.kinds.modeldeployment import plan as modeldeployment_plan
+from trimtab.kinds.retrainschedule import api as retrainschedule_api
 from trimtab.kinds.retrainschedule import observe as retrainschedule_observe
+from trimtab.kinds.retrainschedule import plan as retrainschedule_plan
 
 
 @dataclass(frozen=True)
@@ -109,5 +111,16 @@ ABTEST = Kind(
     references=abtest_observe.deployment_refs,
     tells=lambda obj: dict.fromkeys(abtest_observe.deployment_refs(obj), modeldeployment_observe.held_by((obj,))),
 )
+RETRAINSCHEDULE = Kind(
+    definition=retrainschedule_api.DEFINITION,
+    parse=retrainschedule_api.RetrainSchedule.parse,
+    observe=lambda obj, view, platform, ports: retrainschedule_observe.observe(
+        obj, view, platform, ports.tracking, ports.notifier
+    ),
+    plan=retrainschedule_plan.plan,
+    children=(JOB,),
+    references=retrainschedule_observe.references,
+    tells=mlmodel_observe.told_by,
+)
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (MLMODEL, MODELDEPLOYMENT, ABTEST)}
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (MLMODEL, MODELDEPLOYMENT, ABTEST, RETRAINSCHEDULE)}

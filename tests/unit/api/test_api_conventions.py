@@ -158,7 +158,7 @@ def test_names_are_those_of_the_design(kind: str) -> None:
     definition = crdcheck.definitions()[kind]
     names = definition["spec"]["names"]
     assert definition["metadata"]["name"] == f"{names['plural']}.{GROUP}"
-    assert names["shortNames"] == [{"MLModel": "mlm", "ModelDeployment": "mdep", "ABTest": "abt"}[kind]]
+    assert names["shortNames"] == [{"MLModel": "mlm", "ModelDeployment": "mdep", "ABTest": "abt", "RetrainSchedule": "rts"}[kind]]
     assert names["categories"] == ["mlops"]
     assert definition["spec"]["scope"] == "Namespaced"
     assert [v["name"] for v in definition["spec"]["versions"] if v["storage"] and v["served"]] == ["v1alpha1"]

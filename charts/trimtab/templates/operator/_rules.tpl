@@ -5,14 +5,14 @@ tests/apiserver/faults/test_rights.py holds this list to what is used.
 */}}
 {{- define "trimtab.rules" -}}
 - apiGroups: [trimtab.dev]
-  resources: [mlmodels, modeldeployments, abtests]
+  resources: [mlmodels, modeldeployments, abtests, retrainschedules]
   verbs: [list, watch]
 - apiGroups: [trimtab.dev]
-  resources: [mlmodels/status, modeldeployments/status, abtests/status]
+  resources: [mlmodels/status, modeldeployments/status, abtests/status, retrainschedules/status]
   verbs: [patch]
 # Owner references that block their owner's deletion need this where that admission check is on.
 - apiGroups: [trimtab.dev]
-  resources: [mlmodels/finalizers, modeldeployments/finalizers, abtests/finalizers]
+  resources: [mlmodels/finalizers, modeldeployments/finalizers, abtests/finalizers, retrainschedules/finalizers]
   verbs: [update]
 - apiGroups: [apps]
   resources: [deployments]

@@ -114,7 +114,7 @@ class Status(ApiModel):
     circuit: Circuit = Circuit()
     """How many runs in a row came to nothing."""
     acknowledged: Annotated[list[Slot], Field(max_length=32)] = []
-    """Episodes that retraining did not mend. They start no run."""
+    """Episodes of drift and revisions that serve badly which retraining did not mend. They start no run."""
     spent: Annotated[list[Slot], Field(max_length=64)] = []
     """Slots of drift, performance and annotations that have started a run, the last one first."""
     starts: Annotated[list[Time], Field(max_length=168)] = []

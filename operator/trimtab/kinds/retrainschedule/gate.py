@@ -20,7 +20,20 @@ AMOUNT = r"^(0|[1-9][0-9]{0,8})([.][0-9]{1,6})?$"
 AMOUNT_OR_EMPTY = r"^((0|[1-9][0-9]{0,8})([.][0-9]{1,6})?)?$"
 NUMBER_OR_EMPTY = r"^(-?(0|[1-9][0-9]{0,8})([.][0-9]{1,6})?)?$"
 CONFIDENCE = r"^([5-9][0-9]([.][0-9]{1,2})?)$"
-Metric = Literal["accuracy", "balanced_accuracy", "roc_auc", "pr_auc", "f1", "log_loss", "brier", "mae", "rmse", "r2"]
+METRICS = {
+    "Accuracy": "accuracy",
+    "BalancedAccuracy": "balanced_accuracy",
+    "RocAuc": "roc_auc",
+    "PrAuc": "pr_auc",
+    "F1": "f1",
+    "LogLoss": "log_loss",
+    "Brier": "brier",
+    "MAE": "mae",
+    "RMSE": "rmse",
+    "R2": "r2",
+}
+"""What the evaluator calls each metric."""
+Metric = Literal["Accuracy", "BalancedAccuracy", "RocAuc", "PrAuc", "F1", "LogLoss", "Brier", "MAE", "RMSE", "R2"]
 Column = Annotated[str, Field(min_length=1, max_length=128)]
 
 
@@ -100,8 +113,8 @@ class Check(ApiModel):
 
     name: Short
     """What was checked."""
-    passed: bool
-    """Whether it held."""
+    passed: bool | None = None
+    """Whether it held; absent where there were too few rows to tell."""
     value: Annotated[str, Field(max_length=64)] = ""
     """What was found."""
     limit: Annotated[str, Field(max_length=64)] = ""
@@ -133,5 +146,7 @@ class GateStatus(ApiModel):
     """Rows of the holdout."""
     chance_if_worse: Annotated[str, Field(max_length=32)] = ""
     """The chance that a challenger that is worse by the margin would have passed."""
+    needed_rows: Annotated[int, Field(ge=0)] | None = None
+    """How many rows would have sufficed, where there were too few."""
     checks: Annotated[list[Check], Field(max_length=32)] = []
     """What else was checked."""

@@ -76,6 +76,8 @@ class Registered:
 
     name: str
     alias: str
+    allow_pickle: bool = False
+    """Whether the MLModel lets pickle files be loaded."""
 
 
 @dataclass(frozen=True)
@@ -218,9 +220,9 @@ def _over(job: Object | None) -> bool:
 
 
 def _registered(model: Object | None) -> Registered | None:
-    uri = (model or {}).get("spec", {}).get("source", {}).get("uri", "")
-    match = ALIAS.match(uri)
-    return Registered(match["name"], match["alias"]) if match else None
+    spec = (model or {}).get("spec", {})
+    match = ALIAS.match(spec.get("source", {}).get("uri", ""))
+    return Registered(match["name"], match["alias"], bool(spec.get("allowPickle"))) if match else None
 
 
 def _pinned(deployment: Object) -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trimtab.core.api import ApiModel, Digest, Text
+from trimtab.core.api import ApiModel, Digest, Short, Text
 from trimtab.kinds.retrainschedule.gate import GateStatus
 
 Time = Annotated[str, Field(max_length=20, json_schema_extra={"format": "date-time"})]
@@ -15,6 +15,7 @@ Stage = Literal["Queued", "Training", "Grading", "AwaitingApproval", "RollingOut
 Outcome = Literal["Promoted", "Rejected", "RolledBack", "Failed", "Skipped", "Expired", "Superseded"]
 Effectiveness = Literal["Pending", "Recovered", "NotRecovered"]
 Slot = Annotated[str, Field(max_length=128)]
+Version = Annotated[str, Field(max_length=20)]
 RunName = Annotated[str, Field(max_length=63)]
 
 BAD: tuple[Outcome, ...] = ("Failed", "Rejected", "RolledBack")
@@ -48,16 +49,20 @@ class Run(ApiModel):
     """When it ended."""
     missing_at: Time | None = None
     """Since when its Job is missing."""
+    cause: Text = ""
+    """What started it, in a sentence."""
+    features: Annotated[list[Short], Field(max_length=10)] = []
+    """The features that had drifted most when it was started."""
+    model: Short = ""
+    """The registered model it makes a version of."""
     mlflow_run_id: Annotated[str, Field(max_length=64)] = ""
     """The MLflow run it logs to."""
-    version: Annotated[str, Field(max_length=20)] = ""
+    version: Version = ""
     """The version it registered."""
     digest: Digest | None = None
     """The bundle that was imported from it."""
-    champion: Annotated[str, Field(max_length=20)] = ""
+    champion: Version = ""
     """The version that it was compared with, and is to follow."""
-    compared: bool = False
-    """Whether `champion` is settled, be it by a version or by there being none."""
     progress: Annotated[str, Field(max_length=128)] = ""
     """How far it says it is."""
     gate: GateStatus | None = None
@@ -80,7 +85,7 @@ class Run(ApiModel):
 class Candidate(ApiModel):
     """The version that the MLModel is to import in place of the alias."""
 
-    version: Annotated[str, Field(max_length=20)]
+    version: Version
     """The version."""
     uri: Annotated[str, Field(max_length=1024)]
     """models:/NAME/VERSION."""
@@ -91,11 +96,15 @@ class Candidate(ApiModel):
 class Champion(ApiModel):
     """The version that the last promoted run made the champion: what alias and tags in MLflow are repaired from."""
 
-    version: Annotated[str, Field(max_length=20)]
+    model: Short
+    """The registered model."""
+    alias: Annotated[str, Field(max_length=128)]
+    """The alias."""
+    version: Version
     """The version."""
     run: RunName
     """The run that made it."""
-    previous: Annotated[str, Field(max_length=20)] = ""
+    previous: Version = ""
     """The version the alias stood for before."""
     gate: Annotated[str, Field(max_length=512)] = ""
     """The verdict it was promoted by."""
@@ -103,7 +112,7 @@ class Champion(ApiModel):
     """When."""
     confirmed_at: Time | None = None
     """When the alias was first seen to stand for it."""
-    moved_to: Annotated[str, Field(max_length=20)] = ""
+    moved_to: Version = ""
     """The version that somebody else gave the alias to afterwards. Nothing is repaired then."""
 
 

@@ -68,17 +68,15 @@ class Performance(ApiModel):
                 "small",
             ),
             rule(
-                "has(self.above) == (self.metric in ['log_loss', 'brier', 'mae', 'rmse'])",
-                "performance: log_loss, brier, mae and rmse are bad above a bound, all other metrics below one",
+                "has(self.above) == (self.metric in ['Brier', 'MAE', 'RMSE'])",
+                "performance: Brier, MAE and RMSE are bad above a bound, Accuracy and RocAuc below one",
             ),
         ),
     }
 
     deployment: DeploymentName
     """A ModelDeployment in this namespace whose `monitoring.quality` is set."""
-    metric: Literal[
-        "accuracy", "balanced_accuracy", "roc_auc", "pr_auc", "f1", "log_loss", "brier", "mae", "rmse", "r2"
-    ]
+    metric: Literal["Accuracy", "RocAuc", "Brier", "MAE", "RMSE"]
     """The metric, as status.quality.metrics of the ModelDeployment names it."""
     below: Bound | None = None
     """The run starts when the upper end of the metric's confidence interval is below this."""

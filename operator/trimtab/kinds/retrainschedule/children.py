@@ -1,0 +1,185 @@
+"""The Jobs of a run: one trains, another one grades. Pure builders.
+
+A Job's template cannot be changed, so a Job that exists is never applied again: what it says of image, deadline or
+champion is what held when it began.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trimtab.core import metadata
+from trimtab.core.objects import GROUP, JOB, Object
+from trimtab.core.platform import CONTAINER_SECURITY, POD_SECURITY, Platform, environment, secret_environment
+from trimtab.kinds.retrainschedule.api import RetrainSchedule
+from trimtab.kinds.retrainschedule.gate import METRICS, Gate
+from trimtab.kinds.retrainschedule.observe import Registered, experiment
+from trimtab.kinds.retrainschedule.runs import Run
+from trimtab.kinds.retrainschedule.training import trainer_container, trainer_volumes
+
+RUN = f"{GROUP}/run-name"
+TRIGGER = f"{GROUP}/trigger"
+QUEUE = "kueue.x-k8s.io/queue-name"
+TRAINER, EVALUATOR = "trainer", "evaluate"
+GRACE_SECONDS = 120
+GATE_RETRIES = 3
+GATE_SECONDS = 1800
+GATE_MAX_BYTES = 2 * 2**30
+VOLUME = "/trimtab/volume"
+NOTHING_TO_DO = 3
+# 10 bad data, 11 a bug of the trainer, 12 its own check failed: a second try would end like the first.
+TRAINER_FINAL = (NOTHING_TO_DO, 10, 11, 12)
+EVALUATOR_FINAL = (10, 137)
+
+
+def gate_name(run: Run) -> str:
+    """The name of the Job that grades a run."""
+    return f"{run.name}-gate"
+
+
+def train_job(schedule: RetrainSchedule, run: Run, registered: Registered, champion: str, platform: Platform) -> Object:
+    """The Job that trains for a run. `champion` is the version that is to be beaten, or empty."""
+    spec = schedule.spec.job
+    labels = _labels(schedule, run, "trainer")
+    extra = {QUEUE: spec.queue_name} if spec.queue_name else {}
+    body: dict[str, Any] = {
+        "backoffLimit": spec.backoff_limit,
+        "activeDeadlineSeconds": spec.active_deadline_seconds,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": _failure_policy(TRAINER, TRAINER_FINAL),
+        "template": {
+            "metadata": {"labels": labels, "annotations": {TRIGGER: _trigger(run)}},
+            "spec": _trainer_pod(schedule, run, registered, champion, platform),
+        },
+    }
+    if spec.parallelism > 1:
+        body |= {"completionMode": "Indexed", "completions": spec.parallelism, "parallelism": spec.parallelism}
+    if spec.queue_name:
+        body["suspend"] = True
+    return metadata.owned(JOB.api_version, JOB.kind, run.name, _owner(schedule), {**labels, **extra}, spec=body)
+
+
+def gate_job(schedule: RetrainSchedule, run: Run, gate: Gate, registered: Registered, platform: Platform) -> Object:
+    """The Job that compares the version of a run with the champion. Run twice, it comes to the same verdict."""
+    labels = _labels(schedule, run, "evaluator")
+    claim = _claim(gate)
+    pod = {
+        **_pod_base(),
+        "automountServiceAccountToken": False,
+        "containers": [_evaluator(run, gate, registered, platform)],
+        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "8Gi"}}, *claim],
+    }
+    body = {
+        "backoffLimit": GATE_RETRIES,
+        "activeDeadlineSeconds": GATE_SECONDS * 2,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": _failure_policy(EVALUATOR, EVALUATOR_FINAL),
+        "template": {"metadata": {"labels": labels}, "spec": pod},
+    }
+    return metadata.owned(JOB.api_version, JOB.kind, gate_name(run), _owner(schedule), labels, spec=body)
+
+
+def _owner(schedule: RetrainSchedule) -> Object:
+    return {"kind": schedule.kind, "metadata": schedule.metadata}
+
+
+def _labels(schedule: RetrainSchedule, run: Run, component: str) -> dict[str, str]:
+    name = schedule.metadata["name"]
+    return metadata.labels(component, name, **{metadata.SCHEDULE: name, RUN: run.name})
+
+
+def _failure_policy(container: str, final: Sequence[int]) -> dict[str, Any]:
+    """A pod that was evicted does not count, and what would fail again fails the Job at once."""
+    codes = {"containerName": container, "operator": "In", "values": list(final)}
+    return {
+        "rules": [
+            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+            {"action": "FailJob", "onExitCodes": codes},
+        ]
+    }
+
+
+def _trigger(run: Run) -> str:
+    """What the trainer reads at /trimtab/in/trigger.json."""
+    told = {"kind": run.trigger, "slot": run.slot, "excess": run.excess, "cause": run.cause, "features": run.features}
+    return json.dumps({"schema": 1, **told})
+
+
+def _pod_base() -> dict[str, Any]:
+    return {"restartPolicy": "Never", "enableServiceLinks": False, "securityContext": POD_SECURITY}
+
+
+def _trainer_pod(
+    schedule: RetrainSchedule, run: Run, registered: Registered, champion: str, platform: Platform
+) -> dict[str, Any]:
+    spec = schedule.spec.job
+    given = spec.template.dump()
+    account = spec.template.service_account_name
+    optional: Mapping[str, Any] = {
+        "serviceAccountName": account,
+        "nodeSelector": given.get("nodeSelector"),
+        "tolerations": given.get("tolerations"),
+        "priorityClassName": spec.priority_class_name,
+    }
+    return {
+        **_pod_base(),
+        "automountServiceAccountToken": bool(account),
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "containers": [
+            trainer_container(TRAINER, spec, run, registered, champion, platform, experiment(schedule)),
+        ],
+        "volumes": trainer_volumes(spec, TRIGGER),
+        **{name: value for name, value in optional.items() if value},
+    }
+
+
+def _claim(gate: Gate) -> list[dict[str, Any]]:
+    """The volume behind a pvc:// holdout, which the Job may read and nothing else."""
+    uri = gate.holdout.uri
+    if not uri.startswith("pvc://"):
+        return []
+    claim = {"claimName": uri.removeprefix("pvc://").partition("/")[0], "readOnly": True}
+    return [{"name": "holdout", "persistentVolumeClaim": claim}]
+
+
+def _evaluator(run: Run, gate: Gate, registered: Registered, platform: Platform) -> dict[str, Any]:
+    container: dict[str, Any] = {
+        "name": EVALUATOR,
+        "image": platform.toolbox_image,
+        "imagePullPolicy": platform.pull_policy,
+        "command": ["python", "-m", "trimtab_toolbox.evaluation"],
+        "env": _evaluator_environment(run, gate, registered, platform),
+        "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "4Gi"}},
+        "securityContext": CONTAINER_SECURITY,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            *({"name": volume["name"], "mountPath": VOLUME, "readOnly": True} for volume in _claim(gate)),
+        ],
+    }
+    secrets = secret_environment(platform.job_secret_name, gate.holdout.credentials_secret_name)
+    return {**container, "envFrom": secrets} if secrets else container
+
+
+def _evaluator_environment(run: Run, gate: Gate, registered: Registered, platform: Platform) -> list[dict[str, str]]:
+    judged = {name: value for name, value in gate.dump().items() if name != "holdout"}
+    judged["metric"] = METRICS[gate.metric]
+    return environment(
+        TRIMTAB_RUN_ID=run.name,
+        TRIMTAB_MODEL_NAME=registered.name,
+        TRIMTAB_CHAMPION_URI=f"models:/{registered.name}/{run.champion}" if run.champion else "",
+        TRIMTAB_CHALLENGER_URI=f"models:/{registered.name}/{run.version}",
+        TRIMTAB_HOLDOUT_URI=gate.holdout.uri,
+        TRIMTAB_HOLDOUT_DIGEST=gate.holdout.digest,
+        TRIMTAB_HOLDOUT_TARGET=gate.holdout.target,
+        TRIMTAB_GATE=json.dumps(judged, sort_keys=True),
+        TRIMTAB_ALLOW_PICKLE=str(registered.allow_pickle).lower(),
+        TRIMTAB_MAX_BYTES=str(GATE_MAX_BYTES),
+        TRIMTAB_TIMEOUT_SECONDS=str(GATE_SECONDS),
+        TRIMTAB_RESULT_PATH="/dev/termination-log",
+        TRIMTAB_PVC_DIR=VOLUME if _claim(gate) else "",
+        MLFLOW_TRACKING_URI=platform.tracking_uri,
+        HOME="/tmp",  # noqa: S108 - the only writable path of the pod
+    )
