@@ -26,6 +26,7 @@ EVERYTHING: dict[str, Any] = {
     "replicaCount": 3,
     "podDisruptionBudget": {"minAvailable": 2},
     "jobSecretName": "store-credentials",
+    "notifications": {"secretName": "channels", "ports": [443, 587]},
     "mlflow": {
         "image": {"repository": "mlflow", "tag": "v3"},
         "persistence": {"storageClassName": "fast"},

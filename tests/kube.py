@@ -34,6 +34,7 @@ PATHS = {
     "MLModel": ("trimtab.dev/v1alpha1", "mlmodels"),
     "ModelDeployment": ("trimtab.dev/v1alpha1", "modeldeployments"),
     "ABTest": ("trimtab.dev/v1alpha1", "abtests"),
+    "RetrainSchedule": ("trimtab.dev/v1alpha1", "retrainschedules"),
     "ClusterRole": ("rbac.authorization.k8s.io/v1", "clusterroles"),
     "ClusterRoleBinding": ("rbac.authorization.k8s.io/v1", "clusterrolebindings"),
     "Role": ("rbac.authorization.k8s.io/v1", "roles"),

@@ -126,5 +126,5 @@ def _metrics(found: Any) -> dict[str, float]:
     """The last value of each metric; those that are not finite (MLflow writes "NaN", and the largest float for an
     infinity) tell nothing."""
     pairs = {str(metric["key"]): metric.get("value") for metric in _mappings(found) if "key" in metric}
-    numbers = {key: float(value) for key, value in pairs.items() if isinstance(value, int | float)}
-    return {key: value for key, value in numbers.items() if abs(value) < sys.float_info.max}
+    numbers = {key: value for key, value in pairs.items() if isinstance(value, int | float)}
+    return {key: float(value) for key, value in numbers.items() if abs(value) < sys.float_info.max}

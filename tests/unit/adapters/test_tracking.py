@@ -21,7 +21,12 @@ EXPERIMENT = (200, {"experiment": {"experiment_id": "17", "name": "team-a/weekly
 RUN = {
     "info": {"run_id": "abc", "status": "RUNNING"},
     "data": {
-        "metrics": [{"key": "auc", "value": 0.9}, {"key": "loss", "value": "NaN"}, {"key": "n", "value": 3}],
+        "metrics": [
+            {"key": "auc", "value": 0.9},
+            {"key": "loss", "value": "NaN"},
+            {"key": "n", "value": 3},
+            {"key": "huge", "value": 10**400},
+        ],
         "tags": [{"key": "trimtab.dev/progress", "value": "3 of 10"}, {"key": "x", "value": "y"}],
     },
 }

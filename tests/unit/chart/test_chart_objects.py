@@ -103,7 +103,7 @@ def test_service_ports_lead_to_container_ports() -> None:
 
 def test_custom_resource_definitions_come_with_the_release_and_outlive_it() -> None:
     wanted = {path.name.partition("_")[2].removesuffix(".yaml") for path in (CHART.parents[1] / "crds").glob("*.yaml")}
-    assert wanted == {"mlmodels", "modeldeployments", "abtests"}
+    assert wanted == {"mlmodels", "modeldeployments", "abtests", "retrainschedules"}
     kept = [o for o in render({}) if o["kind"] == "CustomResourceDefinition"]
     assert {o["spec"]["names"]["plural"] for o in kept} == wanted
     assert all(o["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for o in kept)

@@ -34,6 +34,7 @@ def test_settings_with_the_embedded_mlflow() -> None:
         "TRIMTAB_STORE_URI": f"{PROXY}/api/2.0/mlflow-artifacts/artifacts/trimtab",
         "TRIMTAB_MLFLOW_TRACKING_URI": PROXY,
         "TRIMTAB_PROMETHEUS_URI": "",
+        "TRIMTAB_NOTIFICATIONS_DIR": "",
         "TRIMTAB_JOB_SECRET_NAME": "",
         "TRIMTAB_MAX_CONCURRENT_RECONCILES": "10",
         "TRIMTAB_RESYNC_SECONDS": "600",
@@ -54,6 +55,26 @@ def test_settings_with_an_external_mlflow_and_a_bucket() -> None:
     container = operator(objects)["template"]["spec"]["containers"][0]
     # Not optional: a Secret that is missing keeps the pod from starting, and the pod says so.
     assert container["envFrom"] == [{"secretRef": {"name": "mlflow-reader"}}]
+
+
+def test_channels_of_notifications_are_mounted_and_nothing_waits_for_them() -> None:
+    objects = render({"notifications": {"secretName": "channels", "ports": [443, 587]}})
+    folder = told(objects)["TRIMTAB_NOTIFICATIONS_DIR"]
+    pod = operator(objects)["template"]["spec"]
+    (mount,) = (m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "notifications")
+    assert mount == {"name": "notifications", "mountPath": folder, "readOnly": True}
+    (volume,) = (v for v in pod["volumes"] if v["name"] == "notifications")
+    assert volume["secret"] == {"secretName": "channels", "optional": True}
+    policy = one(objects, "NetworkPolicy", "trimtab-operator")["spec"]
+    assert {"ports": [{"protocol": "TCP", "port": 443}, {"protocol": "TCP", "port": 587}]} in policy["egress"]
+
+
+def test_without_channels_nothing_is_mounted_or_opened_for_them() -> None:
+    objects = render({})
+    pod = operator(objects)["template"]["spec"]
+    assert [v["name"] for v in pod["volumes"]] == ["tmp"]
+    policy = one(objects, "NetworkPolicy", "trimtab-operator")["spec"]
+    assert {"ports": [{"protocol": "TCP", "port": 443}]} not in policy["egress"]
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
