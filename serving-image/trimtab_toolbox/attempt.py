@@ -30,11 +30,19 @@ class TrainingRun:
         self.seed = job.seed
         self.trigger: Mapping[str, Any] = job.trigger
         self.output_dir = job.output_dir
-        self.checkpoint_dir = job.checkpoint_dir or job.output_dir / "checkpoints"
+        self._checkpoints = job.checkpoint_dir
         self.index = job.index
         self.stopping = False
         self._deadline = None if job.deadline_seconds is None else time.monotonic() + job.deadline_seconds
         self._told_at = -math.inf
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """Where this training's checkpoints are: on the Job's volume, or where they end with the pod (or the laptop).
+
+        There they have the name of the MLflow run, for two trainings on a laptop must not go on with each other's.
+        """
+        return self._checkpoints or self.output_dir / "trimtab-checkpoints" / self.run_id
 
     def seconds_left(self) -> float | None:
         """An upper bound of what the Job's deadline leaves; None without one."""

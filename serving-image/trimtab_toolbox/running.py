@@ -163,7 +163,8 @@ def _tidy(job: TrainingJob, run_id: str) -> None:
         tracking.keep_only(job, run_id)
     except Exception as error:  # whatever MLflow's client makes of a server that is away
         tracking.say(f"the run could not be closed in MLflow: {type(error).__name__}; the version is registered")
-    if job.checkpoint_dir is not None and job.checkpoint_dir.name == job.run:
+    # Other pods of an Indexed Job may still write there.
+    if job.checkpoint_dir is not None and job.checkpoint_dir.name == job.run and job.index is None:
         shutil.rmtree(job.checkpoint_dir, ignore_errors=True)
 
 

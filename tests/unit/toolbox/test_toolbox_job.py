@@ -192,3 +192,8 @@ def test_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trimtab_toolbox.attempt.time.monotonic", lambda: next(clock))
     run = TrainingRun(TrainingJob(deadline_seconds=60.0), "r")
     assert (run.seconds_left(), run.seconds_left()) == (30.0, 0.0)
+
+
+def test_two_trainings_on_a_laptop_share_no_checkpoint() -> None:
+    job = read_job({})
+    assert TrainingRun(job, "one").checkpoint_dir != TrainingRun(job, "two").checkpoint_dir
