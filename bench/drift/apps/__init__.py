@@ -1,0 +1,1 @@
+"""What runs in the peers' environments: each reads arrays from a file and writes JSON. Nothing here imports ours."""
