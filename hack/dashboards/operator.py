@@ -122,6 +122,22 @@ BOARD = Board(
                 "ops",
             ),
         ),
+        "Outside": (
+            Panel(
+                "Changes outside the cluster",
+                {"{{kind}} {{result}}": rate("trimtab_effects_total", "kind", "result")},
+                "Aliases and tags in MLflow, and messages; what failed is tried again.",
+                "ops",
+                width=12,
+            ),
+            Panel(
+                "Messages",
+                {"{{channel}} {{result}}": rate("trimtab_notifications_total", "channel", "result")},
+                "To people, by channel. What is lost was given up after a day.",
+                "ops",
+                width=12,
+            ),
+        ),
         "Process": (
             Panel("Memory", {"{{pod}}": f"process_resident_memory_bytes {OURS}"}, "Resident.", "bytes", width=12),
             Panel(

@@ -40,10 +40,10 @@ from trimtab.runtime.leader import LEASE, NAME
 from trimtab.traffic import router
 from trimtab.traffic.state import RouterStatus, Shadow
 
-SCRAPES = 8
+SCRAPES = 6
 """Of each target: enough for every rate over WINDOW."""
-WINDOW = "10s"
-FAST = "500ms"
+WINDOW = "20s"
+FAST = "1s"
 
 
 def discovered(address: str, pod: Mapping[str, Any], namespace: str, name: str, port: str) -> dict[str, Any]:
@@ -224,7 +224,7 @@ def standings() -> list[Object]:
     deployment["spec"] |= found["spec"]
     experiment = copy.deepcopy(test_standing.experiment())
     experiment["metadata"]["name"] = "choice"
-    blocked = {"type": "RetrainIneffective", "status": "True", "reason": "DriftAcknowledged"}
+    blocked = {"type": "RetrainIneffective", "status": "True", "reason": "RetrainIneffective"}
     schedule["status"] |= {"conditions": [blocked], "circuit": {"failures": 3, "openedAt": "2030-01-01T00:00:00Z"}}
     made = [deployment, schedule, experiment]
     return [{**obj, "metadata": {**obj["metadata"], "uid": f"u-{obj['kind']}"}} for obj in made]

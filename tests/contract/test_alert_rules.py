@@ -122,12 +122,12 @@ CASES = {
     "a closed circuit": Case({RETRAIN % "circuit_open": "0x40"}, 20),
     "an open circuit": Case({RETRAIN % "circuit_open": "1x40"}, 20, (("TrimtabRetrainCircuitOpen", "critical"),)),
     "retraining does not help": Case(
-        {CONDITION % ("RetrainSchedule", "RetrainIneffective", "DriftAcknowledged"): "1x40"},
+        {CONDITION % ("RetrainSchedule", "RetrainIneffective", "RetrainIneffective"): "1x40"},
         20,
         (("TrimtabRetrainBlocked", "warning"),),
     ),
     "broken data are not learned from": Case(
-        {CONDITION % ("RetrainSchedule", "RetrainBlocked", "DataProblems"): "1x40"},
+        {CONDITION % ("RetrainSchedule", "RetrainBlocked", "DataQualityBreach"): "1x40"},
         20,
         (("TrimtabRetrainBlocked", "warning"),),
     ),

@@ -63,6 +63,17 @@ def test_the_page_explains_no_alert_that_is_gone() -> None:
     assert titles == set(alerts(RULES))
 
 
+def test_alerts_ask_for_conditions_and_reasons_that_there_are() -> None:
+    told = yaml.safe_load((CHART.parents[1] / "docs/reasons.yaml").read_text())
+    known = {part: {name for found in told[part].values() for name in found} for part in ("conditions", "reasons")}
+    asked = [rule["expr"] for rule in alerts(RULES).values() if "trimtab_condition" in rule["expr"]]
+    types = set(re.findall(r'type="(\w+)"', " ".join(asked)))
+    reasons = {name for found in re.findall(r'reason=~"([\w|]+)"', " ".join(asked)) for name in found.split("|")}
+    assert types
+    assert types <= known["conditions"]
+    assert reasons <= known["reasons"]
+
+
 def test_no_alert_can_fire_for_what_happened_once() -> None:
     """An event is in a rate for as long as its window, so `for` must not be shorter."""
     minutes = {rule["alert"]: int(rule["for"].removesuffix("m")) for rule in alerts(RULES).values()}
