@@ -391,5 +391,5 @@ def test_an_experiment_holds_new_revisions() -> None:
     assert "ABTest which" in lab.condition()[2]
     ended = {**test, "status": {"verdict": {"decision": "Inconclusive"}}}
     lab.cluster.put(ended)
-    lab.run(15, 100)
+    lab.run(3, 100)
     assert lab.pods() == {1: 4, 2: 2}
