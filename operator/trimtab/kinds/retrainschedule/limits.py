@@ -54,6 +54,18 @@ def cooldown(schedule: RetrainSchedule, status: Status, now: datetime) -> Hold |
     )
 
 
+def undecided(status: Status) -> Hold | None:
+    """What holds runs for drift and performance while nobody knows whether the last one has helped."""
+    champion = status.champion
+    if champion is None or champion.moved_to:
+        return None
+    for run in status.runs:
+        if run.name == champion.run and run.effect == "Pending":
+            message = f"whether run {run.name} has helped shows once version {run.version} was asked enough"
+            return Hold("EffectPending", f"{message}; the trigger's deployment has to serve it")
+    return None
+
+
 def _backoff(circuit: Circuit, now: datetime) -> Hold | None:
     """After each bad run in a row the pause doubles, from five minutes to six hours."""
     if not circuit.failures or circuit.last_at is None:

@@ -69,10 +69,11 @@ def _drifts(run: Run, deployment: Object | None, occasions: Sequence[Occasion]) 
     drift = part(deployment or {}, "drift")
     if drift.get("digest") != run.digest or run.promoted_at is None:
         return "Pending"
-    if any(occasion.trigger == "Drift" for occasion in occasions):
-        return "NotRecovered"
     checked, window = drift.get("checkedAt"), timedelta(seconds=int(drift.get("windowSeconds") or 0))
     full = bool(checked) and parse_time(str(checked)) >= parse_time(run.promoted_at) + window
+    # The old episode may still be told for a moment after the reference has changed.
+    if any(occasion.trigger == "Drift" and (full or occasion.slot != run.slot) for occasion in occasions):
+        return "NotRecovered"
     return "Recovered" if drift.get("state") == "OK" and full else "Pending"
 
 

@@ -20,7 +20,7 @@ from trimtab.kinds.retrainschedule.due import (
     spent,
     too_late,
 )
-from trimtab.kinds.retrainschedule.limits import Hold, cooldown, holds, opened, within_week
+from trimtab.kinds.retrainschedule.limits import Hold, cooldown, holds, opened, undecided, within_week
 from trimtab.kinds.retrainschedule.observe import present
 from trimtab.kinds.retrainschedule.runs import Passed, Run
 from trimtab.kinds.retrainschedule.slots import NoCalendar
@@ -112,6 +112,7 @@ def _by_evidence(schedule: RetrainSchedule, taken: Taken, occasion: Occasion, no
         message = f"the data themselves are broken, and must not be learned from: {occasion.problems}"
         hold = Hold("DataQualityBreach", message)
     hold = hold or holds(schedule, taken.status, now) or cooldown(schedule, taken.status, now)
+    hold = hold or undecided(taken.status)
     if hold is not None:
         return replace(taken, held=taken.held or hold)
     active = present(taken.status.runs)
