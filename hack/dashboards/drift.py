@@ -126,7 +126,7 @@ BOARD = Board(
             ),
             Panel(
                 "Labels",
-                {ONE: told("trimtab_labels_total")},
+                {ONE: told("trimtab_quality_labels")},
                 "Outcomes reported for predictions of this version.",
             ),
         ),

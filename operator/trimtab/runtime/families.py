@@ -42,7 +42,7 @@ FAMILIES = (
             "trimtab_quality_state": ("0 not known, 1 OK, 2 Degraded.",),
             "trimtab_model_quality": ("Quality from labels, or estimated without.", "metric", "kind"),
             "trimtab_model_quality_bound": ("Confidence limits of realised quality.", "metric", "bound"),
-            "trimtab_labels": ("Labels that came for predictions.",),
+            "trimtab_quality_labels": ("The newest labels, those that were judged together.",),
         },
     )
     | _families(
@@ -85,4 +85,3 @@ FAMILIES = (
         },
     )
 )
-COUNTERS = frozenset({"trimtab_labels"})

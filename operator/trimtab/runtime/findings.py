@@ -11,13 +11,13 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from trimtab.core.conditions import parse_time
 from trimtab.core.objects import Object, Ref
 from trimtab.runtime import standing
-from trimtab.runtime.families import COUNTERS, FAMILIES
+from trimtab.runtime.families import FAMILIES
 
 Told = Mapping[str, Any]
 MOST_FEATURES = 10
@@ -51,7 +51,7 @@ class Findings(Collector):
         self._store = store
         self._known: dict[Ref, tuple[int | None, Series]] = {}
 
-    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+    def collect(self) -> Iterator[GaugeMetricFamily]:
         """One family for each name that has series."""
         refs = [ref for kind in READERS for ref in self._store.refs(kind)]
         self._known = {ref: self._of(ref) for ref in refs}
@@ -60,8 +60,7 @@ class Findings(Collector):
             for (name, labels), value in found.items():
                 whole.setdefault(name, {})[labels] = value
         for name, values in whole.items():
-            make = CounterMetricFamily if name in COUNTERS else GaugeMetricFamily
-            family = make(name, FAMILIES[name].help, labels=FAMILIES[name].labels)
+            family = GaugeMetricFamily(name, FAMILIES[name].help, labels=FAMILIES[name].labels)
             for labels, value in values.items():
                 family.add_metric(labels, value)
             yield family
@@ -152,7 +151,7 @@ def _problems(labels: tuple[str, ...], told: Told) -> Rows:
 def _quality(labels: tuple[str, ...], told: Told) -> Rows:
     state = told.get("state")
     yield "trimtab_quality_state", labels, QUALITY.index(state) if state in QUALITY else None
-    yield "trimtab_labels", labels, told.get("labels")
+    yield "trimtab_quality_labels", labels, told.get("labels")
     for row in told.get("metrics", ())[:MOST_METRICS]:
         for kind in ("realised", "estimated"):
             yield "trimtab_model_quality", (*labels, str(row["name"]), kind), row.get(kind)

@@ -75,7 +75,7 @@ def test_data_quality_and_quality_of_a_deployment():
     assert value(found, "trimtab_data_problems", problem="Missing") == 1
     assert value(found, "trimtab_data_problems", problem="Stuck") == 0
     assert value(found, "trimtab_quality_state") == 2
-    assert value(found, "trimtab_labels_total") == 2400
+    assert value(found, "trimtab_quality_labels") == 2400
     assert value(found, "trimtab_model_quality", metric="accuracy", kind="realised") == 0.78
     assert value(found, "trimtab_model_quality", metric="accuracy", kind="estimated") == 0.91
     assert value(found, "trimtab_model_quality_bound", metric="accuracy", bound="upper") == 0.8
