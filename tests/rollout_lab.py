@@ -61,7 +61,7 @@ class Lab:
         self.told: set[int] = {0, 100}
         self.cluster.put(self._model(1))
         given = {"model": {"name": "credit"}, "replicas": 4, "rollout": dict(rollout or {}), **spec}
-        self.cluster.put(crdcheck.defaulted({**_named(MDEP), "spec": given}))
+        self.cluster.put(crdcheck.defaulted({**named(MDEP), "spec": given}))
         self.told |= {step["weight"] for step in given["rollout"].get("steps", ())} or {5, 25, 50}
         self.restart()
 
@@ -157,7 +157,7 @@ class Lab:
             for number in range(1, 10)
         ]
         status = {"current": digest(current), "version": str(current), "revisions": entries}
-        return {**_named(MODEL), "spec": {}, "status": status}
+        return {**named(MODEL), "spec": {}, "status": status}
 
     def _deployments(self) -> list[Object]:
         """The revisions' Deployments."""
@@ -300,8 +300,13 @@ class Lab:
             assert self.cluster.objects[FRONT]["spec"]["selector"].get(metadata.REVISION) != gone
             arms = (self.status.get("router") or {"arms": []})["arms"]
             assert gone not in {arm["revision"] for arm in arms}, "routers still know the pods that were deleted"
-        self.writes += call.changed
-        if self.kill_in is not None and call.changed:
+        if call.changed:
+            self._counted()
+
+    def _counted(self) -> None:
+        """Something was changed, after which the operator may die."""
+        self.writes += 1
+        if self.kill_in is not None:
             self.kill_in -= 1
             if self.kill_in <= 0:
                 self.kill_in = None
@@ -324,7 +329,7 @@ class Lab:
                 assert held.get("status", {}).get("availableReplicas", 0), "a revision without pods has traffic"
 
 
-def _named(ref: Ref) -> Object:
+def named(ref: Ref) -> Object:
     meta = {"name": ref.name, "namespace": ref.namespace, "annotations": {}}
     return {"apiVersion": API_VERSION, "kind": ref.kind, "metadata": meta}
 
