@@ -169,6 +169,11 @@ BOARD = Board(
                 kind="table",
             ),
             Panel(
+                "Slots without a run",
+                {"{{name}} {{reason}}": schedule("trimtab_retrain_passed_over", "reason")},
+                "1 while the calendar's last slot brought no run, and why.",
+            ),
+            Panel(
                 "Failures in a row",
                 {"{{name}}": schedule("trimtab_retrain_consecutive_failures")},
                 "At failureThreshold the circuit opens.",

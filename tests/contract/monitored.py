@@ -225,7 +225,9 @@ def standings() -> list[Object]:
     experiment = copy.deepcopy(test_standing.experiment())
     experiment["metadata"]["name"] = "choice"
     blocked = {"type": "RetrainIneffective", "status": "True", "reason": "RetrainIneffective"}
-    schedule["status"] |= {"conditions": [blocked], "circuit": {"failures": 3, "openedAt": "2030-01-01T00:00:00Z"}}
+    slot = "2030-01-01T00:00:00Z"
+    schedule["status"] |= {"conditions": [blocked], "circuit": {"failures": 3, "openedAt": slot}}
+    schedule["status"] |= {"lastSlot": slot, "passed": {"slot": slot, "reason": "CircuitOpen"}}
     made = [deployment, schedule, experiment]
     return [{**obj, "metadata": {**obj["metadata"], "uid": f"u-{obj['kind']}"}} for obj in made]
 

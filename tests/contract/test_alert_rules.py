@@ -116,6 +116,14 @@ CASES = {
         40,
         (("TrimtabRetrainMissed", "critical"),),
     ),
+    "a run that was given up": Case(
+        {RETRAIN.replace("}", ',reason="DeadlineMissed"}') % "passed_over": "1x80"},
+        40,
+        (("TrimtabRetrainMissed", "critical"),),
+    ),
+    "a run that found another under way": Case(
+        {RETRAIN.replace("}", ',reason="RunUnderWay"}') % "passed_over": "1x80"}, 40
+    ),
     "a run that is suspended": Case(
         {RETRAIN % "next_run_timestamp_seconds": "600x80", RETRAIN % "suspended": "1x80"}, 40
     ),

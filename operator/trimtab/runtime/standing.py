@@ -24,6 +24,10 @@ def model(_: Told, status: Told) -> Rows:
 def schedule(_: Told, status: Told) -> Rows:
     """The series of a RetrainSchedule, besides those of its runs."""
     yield from conditions("RetrainSchedule", status)
+    passed = status.get("passed") or {}
+    # What was passed over stays in status. It is news as long as the calendar has come to no other slot.
+    if passed.get("slot") and passed["slot"] == status.get("lastSlot"):
+        yield "trimtab_retrain_passed_over", (str(passed.get("reason", "")),), 1
 
 
 def deployment(spec: Told, status: Told) -> Rows:

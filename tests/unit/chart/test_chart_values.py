@@ -126,6 +126,9 @@ def test_every_value_is_documented() -> None:
         ({"mlflow": {"extraAllowedHosts": ["a,b"]}}, "at '/mlflow/extraAllowedHosts/0'"),
         ({"mlflow": {"artifactsDestination": "/srv"}}, "at '/mlflow/artifactsDestination'"),
         ({"metrics": {"serviceMonitor": {"interval": "30"}}}, "at '/metrics/serviceMonitor/interval'"),
+        ({"metrics": {"podMonitor": {"interval": "now"}}}, "at '/metrics/podMonitor/interval'"),
+        ({"metrics": {"alerts": {"runbookUrl": "the wiki"}}}, "at '/metrics/alerts/runbookUrl'"),
+        ({"metrics": {"alerts": {"enabled": True}}}, "additional properties 'enabled' not allowed"),
         ({"jobSecretName": "My_Secret"}, "at '/jobSecretName'"),
     ],
 )

@@ -77,6 +77,15 @@ def test_every_kind_tells_its_conditions(kind):
     assert found["trimtab_condition", (*ABOUT, kind, "Ready", "Reconciled")] == 1
 
 
+def test_a_slot_that_brought_no_run_is_told_until_the_next_one():
+    passed = {"slot": "2030-01-01T00:00:00Z", "reason": "DeadlineMissed"}
+    found = series(of("RetrainSchedule", {"passed": passed, "lastSlot": passed["slot"]}))
+    key = "trimtab_retrain_passed_over", (*ABOUT, "DeadlineMissed")
+    assert found[key] == 1
+    assert key not in series(of("RetrainSchedule", {"passed": passed, "lastSlot": "2030-01-02T00:00:00Z"}))
+    assert key not in series(of("RetrainSchedule", {"passed": {**passed, "slot": ""}, "lastSlot": ""}))
+
+
 @pytest.mark.parametrize(
     ("change", "spec", "up"),
     [
