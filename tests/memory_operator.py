@@ -17,10 +17,12 @@ from trimtab.adapters.notify import NotifyError
 from trimtab.core.objects import Object, Ref
 from trimtab.core.plan import Notice
 from trimtab.core.platform import Platform
+from trimtab.evidence.drift.finding import Finding
 from trimtab.evidence.sources import ModelReport, RouterReport, SmokeReport
 from trimtab.kinds import KINDS, Ports
 from trimtab.kinds.abtest.observe import EventsError
 from trimtab.kinds.mlmodel.observe import RegistryError
+from trimtab.kinds.modeldeployment.observe import Watch
 from trimtab.kinds.retrainschedule.observe import Tracked, TrackingError
 from trimtab.runtime import events
 from trimtab.runtime.cluster import ApiError, NotLeader
@@ -149,6 +151,18 @@ def _of(reports: Mapping[str, T], pods: Sequence[Object]) -> Mapping[str, T]:
     return {uid: report for uid, report in reports.items() if uid in uids}
 
 
+class MemoryMonitor:
+    """Findings by the uid of the deployment; one that is not here is not watched."""
+
+    def __init__(self) -> None:
+        self.findings: dict[str, Finding] = {}
+        self.watches: list[Watch] = []
+
+    async def finding(self, watch: Watch) -> Finding | None:
+        self.watches.append(watch)
+        return self.findings.get(watch.deployment)
+
+
 class MemoryEvents:
     """Numbers by query; a query that is not known fails."""
 
@@ -183,6 +197,7 @@ class MemoryOperator:
         counts: MemorySources | None = None,
         notifier: MemoryNotifier | None = None,
         tracking: MemoryTracking | None = None,
+        monitor: MemoryMonitor | None = None,
     ) -> None:
         self.cluster = cluster
         self.clock = clock or Clock()
@@ -209,6 +224,7 @@ class MemoryOperator:
                 registry=registry,
                 counts=counts or MemorySources(),
                 events=MemoryEvents(),
+                monitor=monitor or MemoryMonitor(),
                 tracking=tracking or MemoryTracking(registry),
                 notifier=notifier,
             ),

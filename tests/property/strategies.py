@@ -24,7 +24,7 @@ Build = Callable[[crdcheck.Schema], SearchStrategy[Any]]
 TEXT, ITEMS = 24, 3
 PATTERN = re.compile(r"self\.matches\(r'(.*)'\)")
 LATEST_GENERATION = 1_000
-OURS_LEFT_OUT: Object = {"auth": {}, "batching": {}, "grpc": {}, "feedback": {}}
+OURS_LEFT_OUT: Object = {"auth": {}, "batching": {}, "grpc": {}, "feedback": {}, "monitoring": {}}
 
 names = st.from_regex(DNS_LABEL, fullmatch=True).filter(lambda name: len(name) <= NAME_LIMIT)
 digests = st.integers(0, 2**256 - 1).map(lambda number: f"sha256:{number:064x}")
@@ -211,6 +211,27 @@ def _rollout(node: crdcheck.Schema) -> SearchStrategy[Object]:
     return drawn.map(consistent) if "shadowPercent" in node["properties"] else drawn
 
 
+def _monitoring(node: crdcheck.Schema) -> SearchStrategy[Object]:
+    """Warnings come before what is critical, and each metric is held from its own side."""
+
+    def ordered(limits: Object) -> Object:
+        pair = sorted((limits.get("warn", "0.2"), limits.get("critical", "0.5")), key=float)
+        return {**limits, "warn": pair[0], "critical": pair[1]}
+
+    def consistent(drawn: Object) -> Object:
+        drift, quality = drawn.get("drift"), drawn.get("quality")
+        if drift is not None:
+            own = [ordered(entry) for entry in drift.get("features", ())]
+            drawn = {**drawn, "drift": {**ordered(drift), "features": own}}
+        if quality is not None:
+            small = quality.get("metric", "Accuracy") in ("Brier", "MAE")
+            kept = {key: value for key, value in quality.items() if key not in ("warnBelow", "warnAbove")}
+            drawn = {**drawn, "quality": {**kept, "warnAbove" if small else "warnBelow": "0.25"}}
+        return drawn
+
+    return _struct(node, "watched").map(consistent)
+
+
 def _routable(spec: Object) -> Object:
     """Routers speak no gRPC, and a container's counts are not read."""
     rollout, apart = spec.get("rollout", {}), {"container", "gates"}
@@ -287,6 +308,7 @@ TIED: Mapping[str, Build] = {
     ".source": _source,
     ".autoscaling": _autoscaling,
     ".rollout": _rollout,
+    ".monitoring": _monitoring,
     ".tolerations[]": _toleration,
     ".matchExpressions[]": _requirement,
     ".matchFields[]": _requirement,

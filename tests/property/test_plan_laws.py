@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests import crdcheck, pod_security
-from tests.memory_operator import PLATFORM, START, MemorySources, drive
+from tests.memory_operator import PLATFORM, START, MemoryMonitor, MemorySources, drive
 from tests.property import strategies
 from trimtab.core import metadata
 from trimtab.core.conditions import timestamp
@@ -112,7 +112,7 @@ def sensible_statuses(serving: list[Revision], known: list[Revision]) -> st.Sear
 
 def decide(obj: Object, store: Store) -> Plan:
     mdep = ModelDeployment.parse(obj)
-    return plan_deployment(mdep, drive(observe.observe(mdep, store, PLATFORM, MemorySources())), START)
+    return plan_deployment(mdep, drive(observe.observe(mdep, store, PLATFORM, MemorySources(), MemoryMonitor())), START)
 
 
 @given(deployments())
@@ -179,7 +179,7 @@ def test_no_revision_gets_traffic_while_a_better_one_has_it(life: tuple[Object, 
     """`enough` is what the spec asks for; without one that has enough, nobody loses traffic to one that has less."""
     obj, store = life
     mdep = ModelDeployment.parse(obj)
-    seen = drive(observe.observe(mdep, store, PLATFORM, MemorySources()))
+    seen = drive(observe.observe(mdep, store, PLATFORM, MemorySources(), MemoryMonitor()))
     serving = mdep.status.serving
     made = decide(obj, store)
     (front,) = (c for c in made.apply if c["kind"] == "Service" and c["metadata"]["name"] == obj["metadata"]["name"])

@@ -51,6 +51,8 @@ class Question(Generic[Report]):
     method: str = "GET"
     seconds: float = 1.5
     largest: int = 1 << 20
+    silence: float = LONGEST_SILENCE
+    """The longest pause after failures, in seconds."""
 
 
 class _Pod(Generic[Report]):
@@ -69,9 +71,9 @@ class _Pod(Generic[Report]):
         """The answer if it is young enough, even while somebody who wants a younger one waits for that."""
         return self.answer if self.wanted - self.asked < max_age else None
 
-    def resting(self) -> bool:
+    def resting(self, longest: float) -> bool:
         """Whether the pod failed and is given time, twice as much after each failure."""
-        patience = min(0.5 * 2.0 ** min(self.failures, 10), LONGEST_SILENCE)
+        patience = min(0.5 * 2.0 ** min(self.failures, 10), longest)
         return self.failures > 0 and self.wanted - self.asked < patience
 
 
@@ -94,15 +96,17 @@ class Poller(Generic[Report]):
         self._pods: dict[str, _Pod[Report]] = {}
         self._swept = clock()
 
-    async def ask(self, pods: Iterable[Object], max_age_seconds: float) -> Mapping[str, Report]:
-        """The answers by pod uid, none older than asked for; pods that gave none are absent."""
+    async def ask(
+        self, pods: Iterable[Object], max_age_seconds: float, patience: float = PASS_SECONDS
+    ) -> Mapping[str, Report]:
+        """The answers by pod uid, none older than asked for; pods that gave none within the patience are absent."""
         self._sweep()
         asked = {pod["metadata"]["uid"]: (pod, self._known(pod)) for pod in pods if address(pod)}
         answers = {uid: known.fresh(max_age_seconds) for uid, (_, known) in asked.items()}
         others = {uid: self._begin(*asked[uid]) for uid, answer in answers.items() if answer is None}
         tasks = {known.task for known in others.values() if known.task is not None}
         if tasks:
-            await asyncio.wait(tasks, timeout=PASS_SECONDS)
+            await asyncio.wait(tasks, timeout=patience)
         answers |= {uid: known.answer for uid, known in others.items() if known.task is None}
         return {uid: answer for uid, answer in answers.items() if answer is not None}
 
@@ -116,7 +120,7 @@ class Poller(Generic[Report]):
         return known
 
     def _begin(self, pod: Object, known: _Pod[Report]) -> _Pod[Report]:
-        if known.task is None and not known.resting():
+        if known.task is None and not known.resting(self._question.silence):
             known.task = asyncio.create_task(self._put(pod, known), name=f"{self._question.name} of a pod")
         return known
 

@@ -48,6 +48,7 @@ class Ports:
     registry: mlmodel_observe.Registry
     counts: Sources
     events: abtest_observe.Events
+    monitor: modeldeployment_observe.Monitor
     tracking: retrainschedule_observe.Tracking
     notifier: retrainschedule_observe.Notifier
 
@@ -92,7 +93,9 @@ MLMODEL = Kind(
 MODELDEPLOYMENT = Kind(
     definition=modeldeployment_api.DEFINITION,
     parse=modeldeployment_api.ModelDeployment.parse,
-    observe=lambda obj, view, platform, ports: modeldeployment_observe.observe(obj, view, platform, ports.counts),
+    observe=lambda obj, view, platform, ports: modeldeployment_observe.observe(
+        obj, view, platform, ports.counts, ports.monitor
+    ),
     plan=modeldeployment_plan.plan,
     children=(DEPLOYMENT, SERVICE, AUTOSCALER, DISRUPTION_BUDGET, NETWORK_POLICY),
     renewable=(SERVICE, AUTOSCALER, DISRUPTION_BUDGET, NETWORK_POLICY),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import aiohttp
 from trimtab.adapters.channels import Channels
 from trimtab.adapters.counts import Counts
 from trimtab.adapters.mlflow import Mlflow, credentials
+from trimtab.adapters.monitor.watcher import Watcher
 from trimtab.adapters.notify import Notifier
 from trimtab.adapters.prometheus import Prometheus
 from trimtab.adapters.registry import MlflowRegistry
@@ -35,7 +37,10 @@ class Outside:
         allowed: Callable[[], float],
     ) -> None:
         mlflow = Mlflow(chosen.mlflow_tracking_uri, session, clock, credentials(os.environ))
-        counts = Counts(session, clock, lambda source, kind: metrics.poll_failures.labels(source, kind).inc())
+
+        def failed(source: str, kind: str) -> None:
+            metrics.poll_failures.labels(source, kind).inc()
+
         self._metrics = metrics
         self._allowed = allowed
         self._registry = MlflowRegistry(mlflow)
@@ -47,7 +52,8 @@ class Outside:
         )
         self.ports = Ports(
             registry=self._registry,
-            counts=counts,
+            counts=Counts(session, clock, failed),
+            monitor=Watcher(session, clock, time.time, failed),
             events=Prometheus(chosen.prometheus_uri, session, clock),
             tracking=MlflowTracking(mlflow),
             notifier=self.notifier,

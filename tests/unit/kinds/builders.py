@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from tests.memory_operator import PLATFORM, START, MemorySources, drive
+from tests.memory_operator import PLATFORM, START, MemoryMonitor, MemorySources, drive
 from trimtab.core import conditions
 from trimtab.core.objects import API_VERSION, Object
 from trimtab.core.platform import Platform
@@ -241,9 +241,13 @@ def seen_mdep(
     children: Sequence[Object] = (),
     pods: Sequence[Object] = (),
     counts: MemorySources | None = None,
+    monitor: MemoryMonitor | None = None,
 ) -> modeldeployment.Observed:
     """What `observe` finds when this is all there is in the cluster, and pods answer that."""
     store = Store({})
     for item in (*([model] if model else []), *children, *pods):
         store.absorb(item)
-    return drive(modeldeployment.observe(ModelDeployment.parse(obj), store, PLATFORM, counts or MemorySources()))
+    sources = counts or MemorySources()
+    return drive(
+        modeldeployment.observe(ModelDeployment.parse(obj), store, PLATFORM, sources, monitor or MemoryMonitor())
+    )

@@ -25,10 +25,12 @@ from trimtab.core.objects import Object
 from trimtab.core.podspec import Environment, Resources, Toleration
 from trimtab.core.schema import AGE, READY, Column, Definition, Names
 from trimtab.kinds.modeldeployment.container import Container
+from trimtab.kinds.modeldeployment.monitoring import Monitoring
 from trimtab.kinds.modeldeployment.progress import HISTORY_ROWS, Count, HistoryEntry, RolloutStatus
 from trimtab.kinds.modeldeployment.scaling import Autoscaling
 from trimtab.kinds.modeldeployment.serving import Auth, Batching, Feedback, Grpc
 from trimtab.kinds.modeldeployment.strategy import RolloutSpec
+from trimtab.kinds.modeldeployment.vitals import DriftStatus, QualityStatus
 from trimtab.traffic.state import RouterStatus
 
 REVISION_ROWS = 4
@@ -66,6 +68,12 @@ class Spec(ApiModel):
                 "self.batching.maxSize == 32 && self.batching.maxWaitMicroseconds == 0 && "
                 "self.feedback.keySecretName == '' && self.feedback.userHeader == '')",
                 "auth, batching, grpc and feedback are for Trimtab's own server; leave them out beside container",
+            ),
+            rule(
+                "!has(self.container) || (!has(self.monitoring.quality) && self.monitoring.drift.warn == '0.2' && "
+                "self.monitoring.drift.critical == '0.5' && self.monitoring.drift.falseAlarmsPerYear == 1 && "
+                "self.monitoring.drift.periodSeconds == 300 && size(self.monitoring.drift.features) == 0)",
+                "monitoring goes by the counts of Trimtab's own server; leave it out beside container",
             ),
             rule(
                 "self.rollout.strategy != 'Canary' || !self.grpc.enabled",
@@ -114,6 +122,8 @@ class Spec(ApiModel):
     """Whether gRPC is spoken, too."""
     feedback: Feedback = Feedback()
     """How outcomes that come later are counted for the predictions they belong to."""
+    monitoring: Monitoring = Monitoring()
+    """What is watched while it serves: drift of the traffic, and the quality of the answers."""
     node_selector: Labels | None = None
     """Labels a node must have."""
     tolerations: Annotated[list[Toleration], Field(max_length=32)] | None = None
@@ -162,7 +172,8 @@ class Status(ApiModel):
     observed_generation: Annotated[int, Field(ge=0)] = 0
     """The generation of the spec this status was written for."""
     conditions: Conditions = []
-    """Ready, ModelResolved, Available; Reconciling and Stalled while they hold."""
+    """Ready, ModelResolved, Available; Reconciling and Stalled while they hold; DriftDetected, DataQuality and
+    QualityDegraded where they are watched."""
     url: Annotated[str, Field(max_length=512)] = ""
     """Where the model answers inside the cluster."""
     replicas: Annotated[int, Field(ge=0)] = 0
@@ -191,6 +202,10 @@ class Status(ApiModel):
     """Rollouts that ended, the last one first."""
     router: RouterStatus | None = None
     """What the routers of a Canary are told."""
+    drift: DriftStatus | None = None
+    """Whether the traffic is what the revision that serves was trained on."""
+    quality: QualityStatus | None = None
+    """How good its answers are."""
 
 
 class ModelDeployment(ApiModel):
@@ -220,6 +235,7 @@ DEFINITION = Definition(
         *READY,
         Column("Rollout", ".status.rollout.verdict"),
         Column("Weight", ".status.rollout.weight", "integer", priority=1),
+        Column("Drift", ".status.drift.level", priority=1),
         Column("URL", ".status.url", priority=1),
         AGE,
     ),

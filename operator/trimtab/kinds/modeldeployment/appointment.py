@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from trimtab.core.conditions import parse_time
+from trimtab.evidence.drift.pace import wait
 from trimtab.kinds.modeldeployment.api import ModelDeployment
 from trimtab.kinds.modeldeployment.course import RETIRE_AFTER
 from trimtab.kinds.modeldeployment.observe import Observed
@@ -23,7 +24,7 @@ HELD = timedelta(seconds=10)
 
 def requeue(mdep: ModelDeployment, seen: Observed, state: Rollout, now: datetime) -> timedelta | None:
     """The first of all appointments, or None when only news can change anything."""
-    times = [*_drain(state, now), *_routers(mdep, seen, state)]
+    times = [*_drain(state, now), *_routers(mdep, seen, state), *_watched(mdep, seen, now)]
     if state.waiting:
         times.append(HELD)
     if state.record is not None and state.record.under_way:
@@ -35,6 +36,13 @@ def _drain(state: Rollout, now: datetime) -> Iterator[timedelta]:
     leaves_routers = state.router is not None and not state.course.routed
     if state.switched_at is not None and (state.retiring or leaves_routers):
         yield state.switched_at + RETIRE_AFTER - now
+
+
+def _watched(mdep: ModelDeployment, seen: Observed, now: datetime) -> Iterator[timedelta]:
+    """Pods are read often enough to lose little with one of them, and at the end of each period."""
+    if seen.finding is not None:
+        period = mdep.spec.monitoring.drift.period_seconds
+        yield timedelta(seconds=wait(mdep.metadata["uid"], period, now.timestamp()))
 
 
 def _routers(mdep: ModelDeployment, seen: Observed, state: Rollout) -> Iterator[timedelta]:

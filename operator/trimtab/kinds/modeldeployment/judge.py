@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from trimtab.core import conditions, metadata
 from trimtab.core.conditions import Condition
+from trimtab.kinds.modeldeployment.alarms import alarms
 from trimtab.kinds.modeldeployment.api import ModelDeployment
 from trimtab.kinds.modeldeployment.observe import Observed
 from trimtab.kinds.modeldeployment.progress import RolloutStatus
@@ -13,11 +14,13 @@ from trimtab.kinds.modeldeployment.rollout import Rollout
 from trimtab.kinds.modeldeployment.sizes import available, wanted_pods
 from trimtab.kinds.modeldeployment.target import Target
 from trimtab.kinds.modeldeployment.trouble import trouble
+from trimtab.kinds.modeldeployment.vitals import Vitals
 
 
-def judge(mdep: ModelDeployment, seen: Observed, target: Target, state: Rollout) -> Iterable[Condition]:
+def judge(mdep: ModelDeployment, seen: Observed, target: Target, state: Rollout, vitals: Vitals) -> Iterable[Condition]:
     """All conditions but their times."""
     yield target.resolved
+    yield from alarms(mdep.metadata["name"], vitals, held_to=mdep.spec.monitoring.quality is not None)
     yield _available(seen, state)
     serves = _serves(mdep, seen, state)
     if target.bundle is None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from trimtab.core import metadata
 from trimtab.core.objects import DEPLOYMENT, SERVICE, Object, Ref
 from trimtab.core.platform import Platform
 from trimtab.core.view import View
+from trimtab.evidence.drift.degradation import Limit
+from trimtab.evidence.drift.finding import Finding
+from trimtab.evidence.drift.judge import Policy
 from trimtab.evidence.sources import ModelReport, RouterReport, SmokeReport, Sources
 from trimtab.kinds.modeldeployment.api import ModelDeployment
 from trimtab.kinds.modeldeployment.progress import RolloutStatus
@@ -24,6 +27,29 @@ SMOKE_SECONDS = 600.0
 """One good answer is enough; one that failed is asked for again by the adapter."""
 GOES_ON = ("Waiting", "Running", "Paused")
 """Decisions of an ABTest after which its arms must not change."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is to be watched of a deployment, and how it is judged."""
+
+    deployment: str
+    """The uid of the ModelDeployment."""
+    digest: str
+    """The bundle that serves."""
+    pods: Sequence[Object]
+    """Those that are ready, of all revisions: labels may come to any of them."""
+    period: int
+    """Seconds; the length of a bucket."""
+    policy: Policy
+    limit: Limit | None = None
+
+
+class Monitor(Protocol):
+    """Where rows and labels are counted over time. A call never takes long: what is not there yet is told next time."""
+
+    async def finding(self, watch: Watch) -> Finding | None:
+        """What was found of the revision that serves at the end of the last bucket with rows; None: not watched."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +71,8 @@ class Observed:
     """What the pods of the candidate counted, by pod uid."""
     smoke_reports: Mapping[str, SmokeReport] = field(default_factory=dict)
     """What came of the candidate's own example, by pod uid."""
+    finding: Finding | None = None
+    """What is known of the traffic of the revision that serves; None when it is not watched."""
     held_by: str = ""
     """A running ABTest that compares this deployment with others."""
 
@@ -74,13 +102,14 @@ def model_ref(obj: Object) -> Ref:
     return Ref("MLModel", obj["metadata"]["namespace"], str(obj.get("spec", {}).get("model", {}).get("name", "")))
 
 
-async def observe(mdep: ModelDeployment, view: View, platform: Platform, counts: Sources) -> Observed:
+async def observe(mdep: ModelDeployment, view: View, platform: Platform, counts: Sources, monitor: Monitor) -> Observed:
     """Gather the model, the children, their pods, and whatever counts the present rollout goes by."""
     namespace, name = mdep.metadata["namespace"], mdep.metadata["name"]
     children = view.children(mdep.metadata["uid"])
     pods = view.pods(metadata.DEPLOYMENT, namespace, name)
     routers = view.pods(metadata.ROUTER, namespace, name) if mdep.spec.rollout.strategy == "Canary" else ()
     candidate = _candidate(mdep.status.rollout, pods)
+    watch = _watch(mdep, pods)
     return Observed(
         platform=platform,
         model=view.get(Ref("MLModel", namespace, mdep.spec.model.name)) if mdep.spec.model else None,
@@ -95,7 +124,20 @@ async def observe(mdep: ModelDeployment, view: View, platform: Platform, counts:
         router_reports=await counts.routers(routers, FRESH_SECONDS if _moves(mdep, children) else RESTING_SECONDS),
         model_reports=await counts.models(candidate, FRESH_SECONDS) if _counts_pods(mdep) else {},
         smoke_reports=await counts.smoke(candidate[:1], SMOKE_SECONDS) if _smokes(mdep) else {},
+        finding=await monitor.finding(watch) if watch else None,
         held_by=held_by(view.referrers(Ref(mdep.kind, namespace, name), "ABTest")),
+    )
+
+
+def _watch(mdep: ModelDeployment, pods: Sequence[Object]) -> Watch | None:
+    """What is to be watched: a model in our own server, as soon as it serves."""
+    digest = next((row.digest for row in mdep.status.revisions if row.name == mdep.status.serving), "")
+    if not digest or mdep.spec.model is None or mdep.spec.container is not None:
+        return None
+    drift, quality = mdep.spec.monitoring.drift, mdep.spec.monitoring.quality
+    ready = [pod for pod in pods if live(pod)]
+    return Watch(
+        mdep.metadata["uid"], digest, ready, drift.period_seconds, drift.policy, quality.limit if quality else None
     )
 
 

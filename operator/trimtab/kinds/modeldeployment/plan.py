@@ -11,6 +11,8 @@ from trimtab.core.plan import Plan
 from trimtab.kinds.modeldeployment import children
 from trimtab.kinds.modeldeployment.api import ModelDeployment
 from trimtab.kinds.modeldeployment.appointment import requeue
+from trimtab.kinds.modeldeployment.degrading import degrading
+from trimtab.kinds.modeldeployment.episodes import drifting
 from trimtab.kinds.modeldeployment.judge import judge
 from trimtab.kinds.modeldeployment.observe import Observed
 from trimtab.kinds.modeldeployment.report import report
@@ -18,6 +20,7 @@ from trimtab.kinds.modeldeployment.rollout import Rollout, belongs_to, rollout
 from trimtab.kinds.modeldeployment.sizes import replicas, wanted_pods
 from trimtab.kinds.modeldeployment.target import target
 from trimtab.kinds.modeldeployment.template import Revision
+from trimtab.kinds.modeldeployment.vitals import Vitals
 from trimtab.traffic import router
 
 
@@ -26,13 +29,26 @@ def plan(mdep: ModelDeployment, seen: Observed, now: datetime) -> Plan:
     goal = target(mdep, seen.model)
     state = rollout(mdep, goal.bundle, seen, now)
     before = [c.dump() for c in mdep.status.conditions]
-    merged = conditions.merge(before, judge(mdep, seen, goal, state), mdep.metadata["generation"], now)
+    healthy = vitals(mdep, seen, now)
+    found = judge(mdep, seen, goal, state, healthy)
+    merged = conditions.merge(before, found, mdep.metadata["generation"], now)
     return Plan(
         apply=tuple(_children(mdep, seen, state)),
         keep=_kept(mdep, seen, state),
-        status=report(mdep, seen, state, merged, now),
+        status=report(mdep, seen, state, merged, healthy, now),
         requeue_after=requeue(mdep, seen, state, now),
     )
+
+
+def vitals(mdep: ModelDeployment, seen: Observed, now: datetime) -> Vitals:
+    """How traffic and answers are, after what was found since the last pass."""
+    status, found = mdep.status, seen.finding
+    if mdep.spec.container is not None:
+        return Vitals()
+    if found is None:
+        return Vitals(status.drift, status.quality)
+    drift = drifting(status.drift, found, status.serving, now)
+    return Vitals(drift, degrading(status.quality, found, status.serving, mdep.spec.monitoring.quality, now))
 
 
 def _children(mdep: ModelDeployment, seen: Observed, state: Rollout) -> Iterable[Object]:

@@ -15,10 +15,13 @@ from trimtab.kinds.modeldeployment.progress import HISTORY_ROWS, HistoryEntry, R
 from trimtab.kinds.modeldeployment.rollout import Rollout
 from trimtab.kinds.modeldeployment.sizes import available, replicas
 from trimtab.kinds.modeldeployment.template import Bundle, selector
+from trimtab.kinds.modeldeployment.vitals import Vitals
 from trimtab.kinds.modeldeployment.words import verdict
 
 
-def report(mdep: ModelDeployment, seen: Observed, state: Rollout, merged: list[Object], now: datetime) -> Object:
+def report(
+    mdep: ModelDeployment, seen: Observed, state: Rollout, merged: list[Object], vitals: Vitals, now: datetime
+) -> Object:
     """The whole status, with these conditions."""
     meta = mdep.metadata
     serving = seen.deployment(state.told)
@@ -41,6 +44,8 @@ def report(mdep: ModelDeployment, seen: Observed, state: Rollout, merged: list[O
             "rollout": record.model_copy(update={"verdict": verdict(record)}) if record else None,
             "history": [*_entries(mdep, state, known, now), *mdep.status.history][:HISTORY_ROWS],
             "router": state.router,
+            "drift": vitals.drift,
+            "quality": vitals.quality,
         }
     ).dump()
 

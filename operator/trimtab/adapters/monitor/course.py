@@ -1,0 +1,126 @@
+"""One revision of one deployment over time: the bucket that is filling, all before it, and what was found last.
+
+Nothing is judged in a bucket without rows, nor told anew: no traffic is neither good news nor bad.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import accumulate
+
+from trimtab.adapters.monitor.profile import Profile
+from trimtab.evidence.drift.degradation import Detector
+from trimtab.evidence.drift.finding import Drift, Finding, Quality
+from trimtab.evidence.drift.history import BUCKET, DAY, History
+from trimtab.evidence.drift.judge import judge
+from trimtab.evidence.drift.labels import Labels, Newest
+from trimtab.evidence.drift.performance import estimated, realised
+from trimtab.evidence.drift.quality import Finding as Problem
+from trimtab.evidence.drift.quality import problems
+from trimtab.evidence.drift.window import Window
+from trimtab.kinds.modeldeployment.observe import Watch
+
+LEAST_LABELS = 500
+WEEK = 7 * DAY // BUCKET
+"""In buckets."""
+
+
+class Course:
+    """All that is known of one revision. Times are seconds since the epoch."""
+
+    def __init__(
+        self, watch: Watch, profile: Profile | None, classes: tuple[str, ...], delay_edges: tuple[float, ...]
+    ) -> None:
+        self.profile = profile
+        self.finding = Finding(watch.digest, profile.digest if profile else "")
+        self._watch = watch
+        self._classes, self._delay_edges = classes, delay_edges
+        self._history = History(profile.reference, bucket=watch.period) if profile else None
+        least = watch.limit.least if watch.limit else LEAST_LABELS
+        self._newest = Newest(least, WEEK * watch.period)
+        rate = watch.policy.false_alarms_per_year
+        self._detector = Detector(watch.limit, watch.period, rate) if watch.limit else None
+        self._start: int | None = None
+        self._closed = 0
+        self._rows: Window | None = None
+        self._labels = Labels()
+        self._scores: tuple[int, ...] = ()
+
+    def obey(self, watch: Watch) -> bool:
+        """Go on under this order; False when it asks for other buckets, or another limit, which is a new beginning."""
+        fits = (self._watch.period, self._watch.limit) == (watch.period, watch.limit)
+        self._watch = watch if fits else self._watch
+        return fits
+
+    def add(self, start: int, rows: Window | None, labels: Labels) -> None:
+        """Take in what was counted in the bucket that began at `start`, or in the first one that is not judged yet."""
+        own = max(start, self._closed)
+        self.close(own)
+        self._start = own if self._start is None else self._start
+        if rows is not None and rows.rows:
+            self._rows = rows if self._rows is None else self._rows + rows
+        if labels.count:
+            self._labels = self._labels + labels if self._labels.count else labels
+
+    def close(self, start: int) -> None:
+        """Judge the bucket that is filling, if it began before `start`."""
+        if self._start is None or self._start >= start:
+            return
+        own, end = self._start, self._start + self._watch.period
+        rows, labels = self._rows, self._labels
+        self._start, self._rows, self._labels, self._closed = None, None, Labels(), end
+        if rows is not None:
+            self.finding = replace(self.finding, drift=self._drift(own, end, rows))
+        if rows is not None or labels.count:
+            self.finding = replace(self.finding, quality=self._quality(own, end, labels))
+
+    def size(self) -> int:
+        """The bytes that its history keeps."""
+        return self._history.size() if self._history else 0
+
+    def _drift(self, start: int, end: int, rows: Window) -> Drift | None:
+        if self._history is None or self.profile is None:
+            return None
+        self._history.add(start, rows)
+        chosen = self._history.choose()
+        look = judge(self.profile.reference, chosen.window, chosen.effects, self._watch.policy)
+        self._scores = self._scored(chosen.window)
+        names = {place: name for name, place in self.profile.inputs.items()}
+        by_feature = {f.name: names.get(place, f.name) for place, f in enumerate(self.profile.reference.features)}
+        found = (self._named(problem, by_feature) for problem in problems(self.profile.reference, chosen.window))
+        return Drift(end, chosen.seconds, look, tuple(found))
+
+    @staticmethod
+    def _named(problem: Problem, inputs: dict[str, str]) -> Problem:
+        """Wrong types are told of by input, because a request is refused for all of it."""
+        return problem._replace(feature=inputs[problem.feature]) if problem.problem == "Type" else problem
+
+    def _scored(self, window: Window) -> tuple[int, ...]:
+        roles = [feature.role for feature in self.profile.reference.features] if self.profile else []
+        return window.cells[roles.index("score")] if "score" in roles else ()
+
+    def _quality(self, start: int, end: int, labels: Labels) -> Quality:
+        edges = self.profile.edges if self.profile else ()
+        if labels.count:
+            self._newest.add(start, labels)
+            if self._detector is not None:
+                self._detector.take(labels, edges)
+        window, detector = self._newest.sum, self._detector
+        return Quality(
+            end,
+            window.count,
+            self._newest.since,
+            tuple(realised(window, edges, self._classes)),
+            estimated(self.profile.calibration if self.profile else None, self._scores),
+            self._delay(window.delays),
+            detector.alarmed if detector else False,
+            detector.evidence if detector else 0.0,
+            detector.needed if detector else 0.0,
+        )
+
+    def _delay(self, cells: tuple[int, ...]) -> float | None:
+        """The upper edge of the cell in which the median is."""
+        half, upper = sum(cells) / 2, (*self._delay_edges, float("inf"))
+        if not half:
+            return None
+        return next(edge for edge, below in zip(upper, accumulate(cells), strict=False) if below >= half)

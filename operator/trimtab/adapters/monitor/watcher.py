@@ -1,0 +1,195 @@
+"""All deployments that are watched: who is asked, what has grown since the last reading, and to which bucket it goes.
+
+Counts are cumulative from a pod's epoch on. A pod that is known tells what has grown; in another epoch, all of it has.
+A pod that is new tells all when it was made since the watch began, else nothing yet: what was counted before belongs to
+no bucket. What a pod counted between its last reading and its end is lost.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import aiohttp
+
+from trimtab.adapters.monitor import profile as profiles
+from trimtab.adapters.monitor import reading as readings
+from trimtab.adapters.monitor.course import Course
+from trimtab.adapters.monitor.profile import Profile
+from trimtab.adapters.monitor.reading import Reading
+from trimtab.adapters.polling import Distrusted, Poller
+from trimtab.core.conditions import parse_time
+from trimtab.core.objects import Object
+from trimtab.evidence.drift.finding import Finding
+from trimtab.evidence.drift.labels import Labels
+from trimtab.evidence.drift.pace import bucket, reading_seconds
+from trimtab.evidence.drift.reference import HOURS
+from trimtab.evidence.drift.table import hour_of
+from trimtab.evidence.drift.window import Window
+from trimtab.kinds.modeldeployment.observe import Watch
+from trimtab.kinds.modeldeployment.template import PORT
+
+log = logging.getLogger(__name__)
+PATIENCE = 0.3
+"""A pass waits no longer for pods than this; later answers are read in the next one."""
+FORGOTTEN_AFTER = 3_600.0
+NEVER = float("inf")
+PREFIX = slice(len("sha256:"), len("sha256:") + 8)
+
+
+@dataclass(frozen=True)
+class _Last:
+    """What a pod said last."""
+
+    reading: Reading
+    time: float
+    window: Window | None
+    labels: Mapping[str, Labels]
+
+
+@dataclass
+class _Watched:
+    """One deployment."""
+
+    begun: float
+    wanted: float
+    pods: dict[str, _Last] = field(default_factory=dict)
+    courses: dict[str, Course] = field(default_factory=dict)
+    """By digest: versions are never mixed."""
+
+
+class Watcher:
+    """`Monitor` over HTTP. `clock` is monotonic, `now` seconds since the epoch; `failed` is told of each failure."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        clock: Callable[[], float],
+        now: Callable[[], float],
+        failed: Callable[[str, str], None],
+        port: int = PORT,
+    ) -> None:
+        self._now, self._failed = now, failed
+        self._counts = Poller(readings.question(port), session, clock, failed)
+        self._answers = Poller(profiles.question(port), session, clock, failed)
+        self._profiles: dict[str, Profile] = {}
+        self._watched: dict[str, _Watched] = {}
+
+    async def finding(self, watch: Watch) -> Finding:
+        """What was found of the revision that serves, after what its pods say now."""
+        now = self._now()
+        watched = self._watched.setdefault(watch.deployment, _Watched(now, now))
+        watched.wanted = now
+        told = await self._counts.ask(watch.pods, reading_seconds(watch.period) / 2, PATIENCE)
+        await self._learn(watch.pods, told)
+        made = {pod["metadata"]["uid"]: _made(pod) for pod in watch.pods}
+        for uid, reading in sorted(told.items()):
+            self._take(watch, watched, reading, made[uid], now)
+        current = bucket(watch.deployment, watch.period, now)
+        for course in watched.courses.values():
+            course.close(current)
+        self._sweep(watch, watched, {reading.digest for reading in told.values()}, now)
+        return self._told(watch, watched, any(r.profile and r.profile not in self._profiles for r in told.values()))
+
+    def size(self) -> int:
+        """The bytes that all histories keep."""
+        return sum(course.size() for watched in self._watched.values() for course in watched.courses.values())
+
+    async def _learn(self, pods: Sequence[Object], told: Mapping[str, Reading]) -> None:
+        """Fetch each profile that is not known, of one pod that has it."""
+        wanted = {r.profile: r.pod for r in told.values() if r.profile and r.profile not in self._profiles}
+        asked = [pod for pod in pods if pod["metadata"]["uid"] in wanted.values()]
+        found = await self._answers.ask(asked, NEVER, PATIENCE) if asked else {}
+        for digest, uid in wanted.items():
+            if uid not in found:
+                continue
+            if found[uid].digest == digest:
+                self._profiles[digest] = found[uid]
+            else:
+                self._failed("profile", "digest")
+                log.warning("a profile is not the one that counts name", extra={"pod_uid": uid, "profile": digest})
+
+    def _take(self, watch: Watch, watched: _Watched, reading: Reading, made: float, now: float) -> None:
+        """Put down what has grown since the pod's last reading."""
+        last = watched.pods.get(reading.pod)
+        if (last is not None and last.reading is reading) or reading.profile not in {"", *self._profiles}:
+            return
+        profile = self._profiles.get(reading.profile)
+        course = self._course(watch, watched, reading, profile)
+        try:
+            counted = bool(profile) and reading.counts_rows
+            window = reading.window(profile) if profile and counted else None
+        except Distrusted as error:
+            self._failed("monitor", error.kind)
+            return
+        current = _Last(reading, now, window, reading.labels())
+        watched.pods[reading.pod] = current
+        since = _since(last, current, whole=made > watched.begun)
+        if since is None or course.profile is not profile:
+            return
+        rows, labels = since
+        # What was counted across the end of a bucket goes to the one that has more of the time.
+        own = bucket(watch.deployment, watch.period, (now + (last.time if last else now)) / 2)
+        course.add(own, rows and _dated(rows, own), Labels())
+        for digest, told in watched.courses.items():
+            if digest[PREFIX] in labels:
+                told.add(own, None, labels[digest[PREFIX]])
+
+    @staticmethod
+    def _course(watch: Watch, watched: _Watched, reading: Reading, profile: Profile | None) -> Course:
+        order = replace(watch, digest=reading.digest, pods=())
+        course = watched.courses.get(reading.digest)
+        if course is None or not course.obey(order):
+            course = Course(order, profile, reading.classes, reading.delay_edges)
+            watched.courses[reading.digest] = course
+        return course
+
+    @staticmethod
+    def _told(watch: Watch, watched: _Watched, unread: bool) -> Finding:
+        course = watched.courses.get(watch.digest)
+        if course is None:
+            waits = "its drift profile has not been fetched yet" if unread else "no pod has told its counts yet"
+            return Finding(watch.digest, note=waits if watch.pods else "no pod is ready")
+        own = [last.reading for last in watched.pods.values() if last.reading.digest == watch.digest]
+        if course.profile and own and not any(reading.counts_rows for reading in own):
+            return replace(course.finding, note="the pods do not count rows: TRIMTAB_COUNTING is off")
+        return course.finding
+
+    def _sweep(self, watch: Watch, watched: _Watched, served: set[str], now: float) -> None:
+        """Forget pods and revisions that are gone, deployments that nobody asks for, and profiles of neither."""
+        kept = {*served, watch.digest, *(last.reading.digest for last in watched.pods.values())}
+        watched.pods = {uid: last for uid, last in watched.pods.items() if now - last.time < FORGOTTEN_AFTER}
+        watched.courses = {digest: course for digest, course in watched.courses.items() if digest in kept}
+        if any(now - other.wanted > FORGOTTEN_AFTER for other in self._watched.values()):
+            self._watched = {
+                uid: other for uid, other in self._watched.items() if now - other.wanted <= FORGOTTEN_AFTER
+            }
+            used = {c.profile.digest for w in self._watched.values() for c in w.courses.values() if c.profile}
+            self._profiles = {digest: found for digest, found in self._profiles.items() if digest in used}
+
+
+def _dated(rows: Window, start: int) -> Window:
+    """The window with its rows put down to an hour of the day."""
+    return replace(rows, hours=tuple(rows.rows if hour == hour_of(start) else 0 for hour in range(HOURS)))
+
+
+def _since(last: _Last | None, current: _Last, *, whole: bool) -> tuple[Window | None, dict[str, Labels]] | None:
+    """What has grown since the last reading; None when nothing can be said."""
+    if last is None or last.reading.epoch != current.reading.epoch:
+        return (current.window, dict(current.labels)) if whole or last is not None else None
+    rows = current.window - last.window if current.window is not None and last.window is not None else None
+    labels = {
+        revision: now - last.labels[revision] if revision in last.labels else now
+        for revision, now in current.labels.items()
+    }
+    return rows, labels
+
+
+def _made(pod: Object) -> float:
+    """When the pod was made; 0 when it does not say."""
+    text = str(pod["metadata"].get("creationTimestamp", ""))
+    try:
+        return parse_time(text).timestamp() if text else 0.0
+    except ValueError:
+        return 0.0
