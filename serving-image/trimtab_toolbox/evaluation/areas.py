@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import stdtrit
 from scipy.stats import rankdata
 
 Floats = NDArray[np.float64]
@@ -29,16 +29,27 @@ class Placed:
     @property
     def error(self) -> float:
         """The standard error."""
-        groups = [self.parts[self.strata == code] for code in np.unique(self.strata)]
-        return math.sqrt(sum(len(group) * float(group.var(ddof=1)) for group in groups))
+        return math.sqrt(sum(variance for variance, _ in self._variances()))
+
+    def reach(self, confidence: float) -> float:
+        """How far off the true value is with this `confidence`: rare classes make it Student's and not the normal."""
+        variances = self._variances()
+        total = sum(variance for variance, _ in variances)
+        spread = sum(variance**2 / (rows - 1) for variance, rows in variances)
+        # The degrees of freedom of a sum of variances (Satterthwaite, Biometrics Bulletin 2, 1946).
+        return float(stdtrit(total**2 / spread, confidence)) * math.sqrt(total) if spread else 0.0
 
     def lower(self, confidence: float) -> float:
         """The bound that the true value is above with this `confidence`."""
-        return self.point - float(ndtri(confidence)) * self.error
+        return self.point - self.reach(confidence)
 
     def upper(self, confidence: float) -> float:
         """The bound that the true value is below with this `confidence`."""
-        return self.point + float(ndtri(confidence)) * self.error
+        return self.point + self.reach(confidence)
+
+    def _variances(self) -> list[tuple[float, int]]:
+        groups = [self.parts[self.strata == code] for code in np.unique(self.strata)]
+        return [(len(group) * float(group.var(ddof=1)), len(group)) for group in groups]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,7 @@ class Area:
         if self.point >= 1 or not self.placed.error:
             # No pair was out of order: as if each row of the smallest class had been one trial.
             return self.point * float((1 - confidence) ** (1 / int(np.bincount(self.placed.strata).min())))
-        reach = float(ndtri(confidence)) * self.placed.error / (self.point * (1 - self.point))
+        reach = self.placed.reach(confidence) / (self.point * (1 - self.point))
         return float(1 / (1 + math.exp(reach - math.log(self.point / (1 - self.point)))))
 
     def upper(self, confidence: float) -> float:

@@ -20,10 +20,14 @@ BINS = 15
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The mean squared distance in bins without the part that is chance, and its standard error."""
+    """The mean squared distance in bins without the part that is chance: `square`.
+
+    The variance of `square` is at most `steady` + `growing` times the true value.
+    """
 
     square: float
-    error: float
+    steady: float
+    growing: float
 
     @property
     def point(self) -> float:
@@ -31,8 +35,15 @@ class Calibration:
         return math.sqrt(max(self.square, 0.0))
 
     def upper(self, confidence: float) -> float:
-        """The bound that the true error is below with about this `confidence`."""
-        return math.sqrt(max(self.square + float(ndtri(confidence)) * self.error, 0.0))
+        """The bound that the true error is below with this `confidence`.
+
+        It is the largest value that the estimate does not speak against, with the variance that belongs to that value
+        and not to the estimate: an estimate that is low by chance has a variance that is too low as well.
+        """
+        spread = float(ndtri(confidence)) ** 2
+        linear = spread * self.growing
+        root = math.sqrt(linear**2 + 4 * spread * max(self.steady + self.growing * self.square, 0.0))
+        return math.sqrt(max(self.square + (linear + root) / 2, 0.0))
 
 
 def calibration(truth: Truth, answers: Answers) -> Calibration:
@@ -48,9 +59,11 @@ def calibration(truth: Truth, answers: Answers) -> Calibration:
     # Of the differences themselves: what varies in a bin is what came true and what was said.
     chance = np.array([float((came[rows] - said[rows]).var(ddof=1)) / len(rows) for rows in bins])
     weights = sizes / sizes.sum()
-    squares = gaps**2 - chance
-    variance = 2 * chance**2 + 4 * np.maximum(squares, 0) * chance
-    return Calibration(float(weights @ squares), math.sqrt(float(weights**2 @ variance)))
+    return Calibration(
+        square=float(weights @ (gaps**2 - chance)),
+        steady=float(2 * weights**2 @ chance**2),
+        growing=float(4 * (weights * chance).max()),
+    )
 
 
 def _events(truth: Truth, answers: Answers) -> tuple[Floats, Floats]:

@@ -37,10 +37,13 @@ def difference(champion: Contender, challenger: Contender) -> str:
         for name, kind in before.items()
         if name in after and after[name] != kind
     ]
-    if not changes and is_matrix(champion.inputs) and list(before) != list(after):
-        changes.append("takes its columns in another order")
-    if not changes and [tensor.name for tensor in champion.inputs] != [tensor.name for tensor in challenger.inputs]:
-        changes.append("names its inputs otherwise")
+    lost = sorted(_missing(champion.inputs) - _missing(challenger.inputs))
+    changes += [f"takes no missing values in {name!r}" for name in lost if name in after]
+    if not changes and is_matrix(champion.inputs):
+        if champion.inputs[0].name != challenger.inputs[0].name:
+            changes.append(f"names its input {challenger.inputs[0].name!r} and not {champion.inputs[0].name!r}")
+        elif list(before) != list(after):
+            changes.append("takes its columns in another order")
     if _outputs(champion.outputs) != _outputs(challenger.outputs):
         changes.append(f"answers {_outputs(challenger.outputs)} and not {_outputs(champion.outputs)}")
     elif champion.classes != challenger.classes:
@@ -51,6 +54,15 @@ def difference(champion: Contender, challenger: Contender) -> str:
 
 def _columns(inputs: Sequence[Tensor]) -> dict[str, str]:
     return dict(zip(column_names(inputs), column_datatypes(inputs), strict=True))
+
+
+def _missing(inputs: Sequence[Tensor]) -> frozenset[str]:
+    """The columns in which values may be missing."""
+    found = set[str]()
+    for tensor in inputs:
+        names = tensor.columns or (column_names(inputs) if is_matrix(inputs) else [tensor.name])
+        found |= set(names if tensor.missing is True else tensor.missing or ())
+    return frozenset(found)
 
 
 def _outputs(outputs: Sequence[Tensor]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -102,9 +103,12 @@ def _parquet(path: Path) -> pd.DataFrame:
 
 def _csv(path: Path, text: Collection[str]) -> pd.DataFrame:
     columns = pd.read_csv(path, nrows=0).columns
-    # The readers of numbers differ in the last digit unless asked for the exact one.
     kinds: Any = {name: str for name in columns if name in text}
-    table = pd.read_csv(path, dtype=kinds, float_precision="round_trip", low_memory=False)
+    with warnings.catch_warnings():
+        # Without an index, or pandas would take the first values of rows longer than the header for one and shift all
+        # others; it warns of such rows then.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        table = pd.read_csv(path, dtype=kinds, low_memory=False, index_col=False)
     if table.size > MAX_CELLS:
         raise _too_many(path, *table.shape)
     return table

@@ -123,8 +123,8 @@ def needed_rows(gate: Gate, better: Estimate, rows: int) -> int:
 def _floor(gate: Gate, floor: float, alone: Estimate) -> Check:
     bound = worst(gate.metric, alone, gate.confidence)
     message = (
-        f"{gate.metric} of the challenger is {shown(alone.point)}, and with {100 * gate.confidence:g} % confidence no "
-        f"better than {shown(bound)}; the floor is {shown(floor)}"
+        f"{gate.metric} of the challenger is {shown(alone.point)}, and with {100 * gate.confidence:g} % confidence "
+        f"only {shown(bound)} or better is shown; the floor is {shown(floor)}"
     )
     return Check("floor", passes(gate.metric, bound, floor), shown(bound), shown(floor), "BelowFloor", message)
 

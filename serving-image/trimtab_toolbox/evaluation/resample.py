@@ -44,7 +44,7 @@ def resampled(name: str, truth: Truth, models: Sequence[Answers], draws: int = D
 
     ValueError for rows on which the metric says nothing: fewer than two classes, or targets that are all the same.
     """
-    draws = int(np.clip(MAX_WORK // max(len(truth), 1), MIN_DRAWS, draws))
+    draws = min(draws, max(MAX_WORK // max(len(truth), 1), MIN_DRAWS))
     if name == "r2":
         values = _explained(truth, models, draws)
     elif len(np.unique(truth.codes)) < 2:

@@ -63,7 +63,7 @@ def conclude(checks: Sequence[Check], numbers: Mapping[str, Any], passing: str, 
     notes = [f"{len(failed) - 1} more checks failed"] if len(failed) > 1 else []
     if open_ones:
         more = f" and {len(open_ones) - 3} more" if len(open_ones) > 3 else ""
-        notes.append(f"undecided, because the rows say too little: {', '.join(open_ones[:3])}{more}")
+        notes.append(f"undecided: {', '.join(open_ones[:3])}{more}")
     message = "; ".join([failed[0].message if failed else summary, *notes])
     return Verdict(not failed, failed[0].reason if failed else passing, message, numbers, tuple(checks))
 
