@@ -13,8 +13,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
-LARGEST_SHIFT = timedelta(hours=26)
-"""No two readings of one wall clock are further apart: zones have gone from one side of the date line to the other."""
 FURTHEST = timedelta(days=366 * 9)
 """29 February may be eight years away; what does not come within nine does not come."""
 
@@ -26,8 +24,9 @@ class NoCalendar(Exception):  # noqa: N818 - it is the answer to a question
 def last_slot(expression: str, zone: str, now: datetime) -> datetime | None:
     """The last slot that is not after `now` (aware, as the answer, which is in UTC); None if there never was one."""
     where = _zone(zone)
-    wall = now.astimezone(where).replace(tzinfo=None) + LARGEST_SHIFT
-    for local in _walk(expression, wall, backwards=True):
+    # Within an hour that comes for the second time all of it has been before.
+    wall = now.astimezone(where).replace(tzinfo=None, microsecond=0, fold=0) + _repeated(now, where)
+    for local in _walk(expression, wall + timedelta(seconds=1), backwards=True):
         if (found := instant(local, where)) <= now:
             return found
     return None
@@ -36,7 +35,7 @@ def last_slot(expression: str, zone: str, now: datetime) -> datetime | None:
 def next_slot(expression: str, zone: str, now: datetime) -> datetime | None:
     """The first slot after `now`; None if there is none within nine years."""
     where = _zone(zone)
-    wall = now.astimezone(where).replace(tzinfo=None) - LARGEST_SHIFT
+    wall = now.astimezone(where).replace(tzinfo=None, microsecond=0, fold=0)
     for local in _walk(expression, wall, backwards=False):
         if (found := instant(local, where)) > now:
             return found
@@ -57,6 +56,13 @@ def instant(local: datetime, where: tzinfo) -> datetime:
         else:
             late = middle
     return late
+
+
+def _repeated(now: datetime, where: tzinfo) -> timedelta:
+    """How far clocks went back, if the wall clock shows a time that it has shown before; else nothing."""
+    local = now.astimezone(where)
+    first, second = local.replace(fold=0).utcoffset(), local.utcoffset()
+    return first - second if local.fold and first is not None and second is not None else timedelta(0)
 
 
 def _walk(expression: str, wall: datetime, *, backwards: bool) -> Iterator[datetime]:
