@@ -69,7 +69,7 @@ def example(folder: str, kind: str) -> dict[str, Any]:
 def test_all_examples_were_found() -> None:
     assert {name.partition("/")[0] for name in DOCUMENTS} == {
         *("quickstart", "https-model", "rollback", "autoscaling", "ab-test", "container", "retraining-schedule"),
-        *("credit-risk", "fraud", "forecast", "dna"),
+        *("credit-risk", "fraud", "forecast", "dna", "retraining"),
     }
 
 
@@ -92,7 +92,9 @@ def test_an_example_fits_any_namespace(document: dict[str, Any]) -> None:
     assert "namespace" not in document["metadata"]
 
 
-@pytest.mark.parametrize("folder", ["quickstart", "https-model", "credit-risk", "fraud", "forecast", "dna"])
+@pytest.mark.parametrize(
+    "folder", ["quickstart", "https-model", "credit-risk", "fraud", "forecast", "dna", "retraining"]
+)
 def test_a_deployment_follows_the_model_beside_it(folder: str) -> None:
     model, deployment = example(folder, "MLModel"), example(folder, "ModelDeployment")
     assert deployment["spec"]["model"] == {"name": model["metadata"]["name"]}

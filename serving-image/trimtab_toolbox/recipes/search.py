@@ -10,12 +10,14 @@ others have begun, fits the best settings on all rows, and hands over.
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab_serving.cpu import cores
+from trimtab_serving.outcome import Failure, Reason
 from trimtab_toolbox.attempt import TrainingRun
 from trimtab_toolbox.evaluation.metrics import METRICS
 from trimtab_toolbox.recipes.classify import folds
@@ -61,6 +63,9 @@ def open_study(run: TrainingRun, sign: int) -> optuna.Study:
     path = run.checkpoint_dir / JOURNAL
     if run.index is None:
         _mend(path)
+    elif not os.environ.get("TRIMTAB_CHECKPOINT_DIR"):
+        message = "the pods of an Indexed Job need a volume to share a study: set job.checkpoints.claimName"
+        raise Failure(Reason.SETTINGS_INVALID, message)
     backend = JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path)))
     study = optuna.create_study(
         study_name="search",

@@ -14,6 +14,8 @@ from sklearn.metrics import log_loss, root_mean_squared_error
 
 from trimtab_serving.outcome import Failure
 from trimtab_toolbox import BadData
+from trimtab_toolbox.attempt import TrainingRun
+from trimtab_toolbox.job import TrainingJob
 from trimtab_toolbox.recipes import automl, classify, search
 from trimtab_toolbox.recipes.data import Rows, load, prepare, read, split
 from trimtab_toolbox.recipes.model import measure, pipeline
@@ -187,6 +189,13 @@ def test_a_journal_is_mended_after_a_kill(tmp_path: Path) -> None:
     path.write_text('{"op": 1}\n{"op"')
     search._mend(path)
     assert path.read_text() == '{"op": 1}\n'
+
+
+def test_a_study_that_cannot_be_shared_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRIMTAB_CHECKPOINT_DIR", raising=False)
+    run = TrainingRun(TrainingJob(output_dir=tmp_path, index=1), "r")
+    with pytest.raises(Failure, match=r"need a volume to share a study: set job\.checkpoints\.claimName"):
+        search.open_study(run, 1)
 
 
 def test_what_flaml_has_found_survives_a_checkpoint() -> None:
