@@ -33,8 +33,9 @@ QUIET = {
 
 
 class Found(NamedTuple):
-    """What was seen: series by query, values of variables, and the alerts that arrived."""
+    """What was seen: the pods scraped, series by query, values of variables, and the alerts that arrived."""
 
+    pods: dict[str, set[str]]
     series: dict[str, list[Any]]
     variables: dict[str, list[Any]]
     rules: dict[str, dict[str, Any]]
@@ -71,7 +72,11 @@ async def look(folder: Path) -> Found:
         rules = {rule["name"]: rule for group in groups for rule in group["rules"]}
         firing = sum(len(rule["alerts"]) for rule in rules.values())
         await until(lambda: len(prometheus.received) >= firing, "all alerts arrived")
-        return Found(series, variables, rules, {alert["labels"]["alertname"]: alert for alert in prometheus.received})
+        pods: dict[str, set[str]] = {}
+        for target in (await prometheus.ask("targets", state="active"))["activeTargets"]:
+            pods.setdefault(target["labels"]["job"], set()).add(target["labels"]["pod"])
+        alerts = {alert["labels"]["alertname"]: alert for alert in prometheus.received}
+        return Found(pods, series, variables, rules, alerts)
 
 
 async def chosen(prometheus: Prometheus, query: str) -> list[Any]:
@@ -80,6 +85,14 @@ async def chosen(prometheus: Prometheus, query: str) -> list[Any]:
     assert match, query
     result: list[Any] = await prometheus.ask(f"label/{match[2]}/values", **{"match[]": filled(match[1])})
     return result
+
+
+def test_each_job_finds_its_own_pods_and_nobody_elses(found: Found) -> None:
+    assert found.pods == {
+        "trimtab-operator": {"leads-0", "follows-0"},
+        "trimtab-servers": {"credit-onnx"},
+        "trimtab-routers": {"choice-router-0"},
+    }
 
 
 @pytest.mark.parametrize(("board", "title"), [(board, panel["title"]) for board in BOARDS for panel in panels(board)])
