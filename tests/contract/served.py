@@ -44,12 +44,12 @@ def profile() -> Profile:
     return Profile(100, features, score=score, predictions=Predictions((60, 40)), moments=moments)
 
 
-def make_bundle(directory: Path) -> str:
+def make_bundle(directory: Path, given: Profile | None = None) -> str:
     """A logistic model of age and income, which also takes a city it does not use; returns the digest."""
     import onnx
     from onnx import TensorProto, helper
 
-    content = encode(profile())
+    content = encode(given or profile())
     (directory / "profile.json").write_bytes(content)
     columns = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 1]) for name in ("age", "income")]
     city = helper.make_tensor_value_info("city", TensorProto.STRING, [None, 1])
