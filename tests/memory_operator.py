@@ -206,7 +206,9 @@ class MemoryOperator:
         self.dirty: set[Ref] = set()
         self.appointments: dict[Ref, datetime] = {}
         self._heard = len(cluster.log)
-        self.picture = Picture(cluster, self.store, self.metrics, watched(), (), self.enqueue)
+        self.picture = Picture(
+            cluster, self.store, self.metrics, watched(gateway_api=platform.gateway_api), (), self.enqueue
+        )
         registry, notifier = registry or MemoryRegistry(), notifier or MemoryNotifier()
         effects = Effects(
             registry,

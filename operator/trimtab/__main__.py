@@ -24,7 +24,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
 from trimtab import __version__, settings
-from trimtab.core.objects import POD, Ref, Resource
+from trimtab.core.objects import HTTP_ROUTE, POD, Ref, Resource
 from trimtab.kinds import KINDS
 from trimtab.runtime import handlers, logs, server
 from trimtab.runtime.cluster import Cluster
@@ -60,7 +60,8 @@ class Operator:
         timing = Timing(chosen.lease_duration_seconds, chosen.lease_renew_seconds, chosen.lease_retry_seconds)
         self.elector = Elector(Cluster(client, self.metrics), identity, chosen.pod_namespace, timing, clock)
         reader = Cluster(client, self.metrics)
-        self.picture = Picture(reader, self.store, self.metrics, watched(), chosen.watch_namespaces, self.enqueue)
+        kinds = watched(gateway_api=chosen.gateway_api)
+        self.picture = Picture(reader, self.store, self.metrics, kinds, chosen.watch_namespaces, self.enqueue)
         cluster = Cluster(client, self.metrics, may_write=self.elector.remaining)
         self.outside = Outside(chosen, session, clock, self.metrics, self.elector.remaining)
         shell = Shell(
@@ -129,10 +130,10 @@ class Operator:
             self.metrics.queue_longest.labels(name).set(controller.queue.longest())
 
 
-def watched() -> list[Resource]:
+def watched(*, gateway_api: bool = False) -> list[Resource]:
     """Our kinds, all their children, and the pods that tell why children do not work."""
     found = [kind.resource for kind in KINDS.values()]
-    found += [child for kind in KINDS.values() for child in kind.children]
+    found += [child for kind in KINDS.values() for child in kind.children if gateway_api or child != HTTP_ROUTE]
     return list(dict.fromkeys([*found, POD]))
 
 
@@ -163,8 +164,8 @@ async def run(chosen: settings.Settings, configuration: Configuration, stop: asy
 async def _watch(
     chosen: settings.Settings, configuration: Configuration, operator: Operator, stop: asyncio.Event
 ) -> None:
-    absorb, namespaces = operator.picture.absorb, chosen.watch_namespaces
-    await handlers.watch(watched(), namespaces, absorb, lambda: handlers.connection(configuration), stop)
+    absorb, kinds = operator.picture.absorb, watched(gateway_api=chosen.gateway_api)
+    await handlers.watch(kinds, chosen.watch_namespaces, absorb, lambda: handlers.connection(configuration), stop)
 
 
 async def _finish(

@@ -29,6 +29,8 @@ class Settings(BaseModel):
     """Host and port at which routers ask for their routes: the operator's Service, or another way to `xds_port`."""
     xds_port: Annotated[int, Field(ge=1, le=65_535)] = 18_000
     """Where every replica answers routers."""
+    gateway_api: bool = False
+    """Whether rollouts may be split by HTTPRoutes of the Gateway API; its definitions must be installed before."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     """For all pods the operator creates."""
     store_uri: Annotated[str, Field(pattern=r"^(https?|s3|gs|az|file)://")]
@@ -84,6 +86,7 @@ class Settings(BaseModel):
             job_secret_name=self.job_secret_name,
             router_image=self.router_image,
             xds_address=self.xds_address,
+            gateway_api=self.gateway_api,
         )
 
 

@@ -10,20 +10,21 @@ from typing import Any
 import pytest
 
 from tests.controlplane import ControlPlane
+from trimtab.core.divergence import contains
 from trimtab.core.objects import Object
 from trimtab.traffic.gateway import http_route
-from trimtab.traffic.state import RouterArm, RouterStatus, Shadow
+from trimtab.traffic.state import RouterArm, RouterStatus
 
 MODULE = Path(__file__).parent / "gateway"
 GATEWAY = {"name": "public", "namespace": "gateways"}
 
 
-def routed(namespace: str, count: int, shadow: Shadow | None = None) -> RouterStatus:
+def routed(namespace: str, count: int) -> RouterStatus:
     """A control and others, with a share each."""
     hosts = [RouterArm(name=f"a{n}", host=f"model-{n}.{namespace}.svc", port=8080, revision="r1") for n in range(count)]
     share = 10_000 // count
     others = [arm.model_copy(update={"reserved": share, "weight": share}) for arm in hosts[1:]]
-    return RouterStatus(salt="run-1", control="a0", arms=[hosts[0], *others], shadow=shadow).checked()
+    return RouterStatus(salt="run-1", control="a0", arms=[hosts[0], *others]).checked()
 
 
 @pytest.fixture(scope="module")
@@ -51,34 +52,25 @@ def applied(plane: ControlPlane, folder: Path, manifest: Object) -> Any:
     return plane.kubectl("apply", "--server-side", "--validate=strict", "-o", "json", "-f", str(path))
 
 
-@pytest.mark.parametrize(
-    ("count", "shadow"),
-    [(1, None), (2, None), (8, Shadow(arm="a1", percent=5)), (15, None)],
-    ids=["one", "two", "shadow", "many"],
-)
+@pytest.mark.parametrize("count", [1, 2, 15])
 def test_the_standard_takes_each_route_as_it_is(
-    standard: ControlPlane, namespace: str, tmp_path: Path, count: int, shadow: Shadow | None
+    standard: ControlPlane, namespace: str, tmp_path: Path, count: int
 ) -> None:
-    owner: Object = {"kind": "ABTest", "metadata": {"name": "choice", "namespace": namespace, "uid": "u1"}}
-    manifest = http_route(owner, "choice", GATEWAY, routed(namespace, count, shadow))
+    owner: Object = {"kind": "ModelDeployment", "metadata": {"name": "choice", "namespace": namespace, "uid": "u1"}}
+    manifest = http_route(owner, "choice", [GATEWAY], ["a.example.com"], routed(namespace, count))
     done = applied(standard, tmp_path, manifest)
     assert done.returncode == 0, done.stderr
-    stored = json.loads(done.stdout)["spec"]["rules"]
-    assert len(stored) == (count + 1 if count > 1 else 1)
-    wanted = manifest["spec"]["rules"]
-    for ours, theirs in zip(wanted, stored, strict=True):
-        assert [(b["name"], b["port"], b["weight"], b["filters"]) for b in ours["backendRefs"]] == [
-            (b["name"], b["port"], b["weight"], b["filters"]) for b in theirs["backendRefs"]
-        ]
-        assert ours["matches"] == theirs["matches"]
-    assert [sum(b["weight"] for b in stored[-1]["backendRefs"])] == [10_000]
+    stored = json.loads(done.stdout)
+    assert contains(stored, manifest), "nothing of it was dropped or changed: it is not applied again and again"
+    (rule,) = stored["spec"]["rules"]
+    assert (len(rule["backendRefs"]), sum(b["weight"] for b in rule["backendRefs"])) == (count, 10_000)
 
 
 def test_the_standard_would_refuse_what_it_does_not_know(
     standard: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    owner: Object = {"kind": "ABTest", "metadata": {"name": "choice", "namespace": namespace, "uid": "u1"}}
-    manifest = http_route(owner, "choice", GATEWAY, routed(namespace, 2))
+    owner: Object = {"kind": "ModelDeployment", "metadata": {"name": "choice", "namespace": namespace, "uid": "u1"}}
+    manifest = http_route(owner, "choice", [GATEWAY], [], routed(namespace, 2))
     manifest["spec"]["rules"][0]["hash"] = "x-user-id"
     done = applied(standard, tmp_path, manifest)
     assert done.returncode != 0

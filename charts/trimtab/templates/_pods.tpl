@@ -57,6 +57,8 @@ affinity:
   value: {{ include "trimtab.trackingUri" . | quote }}
 - name: TRIMTAB_PROMETHEUS_URI
   value: {{ .Values.prometheusUri | quote }}
+- name: TRIMTAB_GATEWAY_API
+  value: {{ .Values.gatewayApi.enabled | quote }}
 - name: TRIMTAB_NOTIFICATIONS_DIR
   value: {{ ternary "/etc/trimtab/notifications" "" (ne .Values.notifications.secretName "") | quote }}
 - name: TRIMTAB_JOB_SECRET_NAME

@@ -19,6 +19,8 @@ class Platform:
     job_secret_name: str = ""
     router_image: str = "trimtab-router"
     xds_address: str = "trimtab-xds:18000"
+    gateway_api: bool = False
+    """HTTPRoutes may be made and are watched."""
 
     def store_port(self) -> int | None:
         """The TCP port of the store; None where the URI does not tell (object stores use 443)."""

@@ -15,6 +15,7 @@ from trimtab.core.objects import (
     AUTOSCALER,
     DEPLOYMENT,
     DISRUPTION_BUDGET,
+    HTTP_ROUTE,
     JOB,
     NETWORK_POLICY,
     SERVICE,
@@ -97,7 +98,7 @@ MODELDEPLOYMENT = Kind(
         obj, view, platform, ports.counts, ports.monitor
     ),
     plan=modeldeployment_plan.plan,
-    children=(DEPLOYMENT, SERVICE, AUTOSCALER, DISRUPTION_BUDGET, NETWORK_POLICY),
+    children=(DEPLOYMENT, SERVICE, AUTOSCALER, DISRUPTION_BUDGET, NETWORK_POLICY, HTTP_ROUTE),
     renewable=(SERVICE, AUTOSCALER, DISRUPTION_BUDGET, NETWORK_POLICY),
     # A Service with other ports and no selector has no field that ours has.
     mergeable=(SERVICE,),

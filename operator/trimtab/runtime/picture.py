@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from trimtab.core.metadata import SELECTOR
-from trimtab.core.objects import GROUP, Object, Ref, Resource
+from trimtab.core.objects import GROUP, HTTP_ROUTE, Object, Ref, Resource
 from trimtab.runtime.cluster import ApiError, Cluster
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.store import Store
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 EARLY_CHECKS = (5.0, 25.0)
 FIRST_RETRY = 1.0
 LAST_RETRY = 15.0
+NOT_OURS = frozenset({HTTP_ROUTE})
+"""Kinds that somebody else's definitions bring: without them there are no objects, and the rest goes on."""
 
 
 class Picture:
@@ -93,6 +95,15 @@ class Picture:
         self._complete_at = time.monotonic()
 
     async def _check_one(self, resource: Resource, namespace: str | None) -> int:
+        try:
+            return await self._compare(resource, namespace)
+        except ApiError as error:
+            if error.code != 404 or resource not in NOT_OURS:
+                raise
+            log.warning("a kind is not installed", extra={"kind": resource.kind, "group": resource.group})
+            return 0
+
+    async def _compare(self, resource: Resource, namespace: str | None) -> int:
         selector = "" if resource.group == GROUP else SELECTOR
         present: set[Ref] = set()
         missed, version = 0, 0

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from pydantic import ValidationError
 
 from trimtab.core import conditions, divergence, metadata
-from trimtab.core.objects import DEPLOYMENT, JOB, Object, Ref, Resource, controller_of, ref_of
+from trimtab.core.objects import DEPLOYMENT, HTTP_ROUTE, JOB, Object, Ref, Resource, controller_of, ref_of
 from trimtab.core.plan import Plan
 from trimtab.core.platform import Platform
 from trimtab.kinds import Kind, Ports
@@ -152,7 +152,7 @@ class Reconciler:
             log.info("making a child anew that cannot be mended", extra={"child": str(ref_of(child))})
             await self._shell.cluster.delete(resource, held)
         else:
-            raise _refused(_reason(error), child, error) from error
+            raise _refused(_reason(child, error), child, error) from error
         return await self._shell.cluster.apply(resource, child, force=True)
 
     async def _prune(self, obj: Object, plan: Plan) -> Refused | None:
@@ -223,7 +223,9 @@ def _was_accepted(child: Object, held: Object, error: ApiError) -> bool:
     return error.code == 422 and metadata.desired_hash(child) == metadata.desired_hash(held)
 
 
-def _reason(error: ApiError) -> str:
+def _reason(child: Object, error: ApiError) -> str:
+    if error.code == 404 and child["kind"] == HTTP_ROUTE.kind:
+        return "GatewayMissing"
     return "QuotaExceeded" if "exceeded quota" in str(error) else "ApplyFailed"
 
 

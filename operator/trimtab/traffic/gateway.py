@@ -1,83 +1,89 @@
 """The same RouterStatus for a Gateway API implementation: one HTTPRoute, in place of the operator's own routers. Pure.
 
-What the standard cannot say is left out, and a user of this must know of it:
-- there is no split by a hash of a header, so every user is remembered by the cookie alone, and nobody but the user's
-  browser knows the arm: `slots.assign` does not tell it;
-- weights that move do not move those who have a cookie, except from arms that hold nothing any more: among those who
-  come back, shares are those of the day they came first;
-- matching a cookie needs regular expressions on headers, which the standard leaves to the implementation;
-- nobody acknowledges anything: a change is in effect when the implementation says `Accepted` and some time has passed;
-- retries, ejection of bad pods and the counts of requests are the implementation's, so evidence comes from model pods
-  alone, and a request that reached none of them is not seen.
+What the standard can say everywhere is how requests are split by weight. The rest is left out, and whoever uses this
+has to know of it: there is no split by a hash of a header, so nobody keeps his arm while the shares move; retries,
+ejection of bad pods and the counts of requests are the implementation's, so evidence comes from model pods alone, and a
+request that reached none of them is not seen.
+
+A change is acknowledged by the route's status: every parent says of its present generation that it is accepted and that
+its backends were found. What was told with that generation is written on the route itself.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trimtab.core import metadata
-from trimtab.core.objects import Object, Resource
-from trimtab.traffic.envoy import ARM_HEADER, COOKIE_SECONDS, REVISION_HEADER, ROUTED_HEADER, cookie_name
+from trimtab.core.objects import HTTP_ROUTE, Object
+from trimtab.traffic.change import Ack
+from trimtab.traffic.envoy import ARM_HEADER, REVISION_HEADER, ROUTED_HEADER
 from trimtab.traffic.state import RouterArm, RouterStatus
 
-HTTP_ROUTE = Resource("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes")
-MOST_REMEMBERED = 15
-"""An HTTPRoute has 16 rules at most, and one is for those without a cookie."""
+DEMANDED = ("Accepted", "ResolvedRefs")
 
 
-def http_route(owner: Object, name: str, parent: Mapping[str, str], routed: RouterStatus) -> Object:
-    """The HTTPRoute of a router. `parent` is the Gateway's `name`, and its `namespace` where that is another.
+def http_route(
+    owner: Object, name: str, parents: Sequence[Mapping[str, Any]], hostnames: Sequence[str], routed: RouterStatus
+) -> Object:
+    """The HTTPRoute of a router, at these Gateways and for these host names; all of a Gateway's without any.
 
-    ValueError where the standard cannot express the status: too many arms, or one that is not a Service of the owner's
-    namespace.
+    ValueError where an arm is not a Service of the owner's namespace.
     """
-    holders = [routed.arm(arm) for arm, weight in routed.weights().items() if weight]
-    remembered = holders if routed.cookies and len(holders) > 1 else []
-    if len(remembered) > MOST_REMEMBERED:
-        raise ValueError(f"an HTTPRoute remembers {MOST_REMEMBERED} arms at most, and these are {len(remembered)}")
-    namespace = owner["metadata"]["namespace"]
-    rules = [_remembered(routed, arm, namespace) for arm in remembered]
-    spec = {"parentRefs": [dict(parent)], "rules": [*rules, _anonymous(routed, holders, namespace)]}
+    namespace, weights = owner["metadata"]["namespace"], routed.weights()
+    backends = [_backend(arm, namespace, weights[arm.name]) for arm in routed.arms if weights[arm.name]]
+    rule = {"matches": [{"path": {"type": "PathPrefix", "value": "/"}}], "backendRefs": backends}
+    spec: dict[str, Any] = {"parentRefs": [dict(parent) for parent in parents], "rules": [rule]}
+    if hostnames:
+        spec["hostnames"] = list(hostnames)
     labels = metadata.labels("route", name)
-    return metadata.owned(HTTP_ROUTE.api_version, HTTP_ROUTE.kind, name, owner, labels, spec=spec)
-
-
-def _remembered(routed: RouterStatus, arm: RouterArm, namespace: str) -> dict[str, Any]:
-    crumb = f"(^|.*; ?){re.escape(cookie_name(routed))}={re.escape(arm.name)}(;.*|$)"
-    cookie = {"type": "RegularExpression", "name": "Cookie", "value": crumb}
-    return {
-        "matches": [{"path": {"type": "PathPrefix", "value": "/"}, "headers": [cookie]}],
-        **_mirror(routed, namespace),
-        "backendRefs": [_backend(arm, namespace, 1, _named(arm))],
+    route = metadata.owned(HTTP_ROUTE.api_version, HTTP_ROUTE.kind, name, owner, labels, spec=spec)
+    route["metadata"]["annotations"] |= {
+        metadata.ROUTED_CLUSTERS: routed.clusters_version,
+        metadata.ROUTED_ROUTES: routed.routes_version,
     }
+    return route
 
 
-def _anonymous(routed: RouterStatus, holders: list[RouterArm], namespace: str) -> dict[str, Any]:
-    weights, backends = routed.weights(), []
-    for arm in holders:
-        headers = _named(arm)
-        if routed.cookies and len(holders) > 1:
-            crumb = f"{cookie_name(routed)}={arm.name}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Lax"
-            headers["add"] = [{"name": "Set-Cookie", "value": crumb}]
-        backends.append(_backend(arm, namespace, weights[arm.name], headers))
-    matches = [{"path": {"type": "PathPrefix", "value": "/"}}]
-    return {"matches": matches, **_mirror(routed, namespace), "backendRefs": backends}
+def acks(route: Object | None, endpoints: Mapping[str, int]) -> list[Ack]:
+    """What the route's implementation does, as one router's word. `endpoints` are the ready pods of each arm, which the
+    implementation finds by itself."""
+    if route is None or refusal(route):
+        return [Ack("")]
+    meta = route["metadata"]
+    notes = meta.get("annotations", {})
+    return [Ack(meta["uid"], notes.get(metadata.ROUTED_CLUSTERS, ""), notes.get(metadata.ROUTED_ROUTES, ""), endpoints)]
 
 
-def _mirror(routed: RouterStatus, namespace: str) -> dict[str, Any]:
-    if routed.shadow is None:
-        return {}
-    backend = _service(routed.arm(routed.shadow.arm), namespace)
-    mirror = {"backendRef": backend, "percent": routed.shadow.percent}
-    return {"filters": [{"type": "RequestMirror", "requestMirror": mirror}]}
+def refusal(route: Object | None) -> str:
+    """What keeps the route from being in effect, in a sentence; empty when nothing does."""
+    if route is None:
+        return "its HTTPRoute is not there yet"
+    return next(_refusals(route), "")
 
 
-def _backend(arm: RouterArm, namespace: str, weight: int, headers: dict[str, Any]) -> dict[str, Any]:
+def _refusals(route: Object) -> Iterator[str]:
+    meta = route["metadata"]
+    told = {_key(item.get("parentRef", {}), meta): item for item in route.get("status", {}).get("parents", ())}
+    for parent in route["spec"].get("parentRefs", ()):
+        said = {item["type"]: item for item in told.get(_key(parent, meta), {}).get("conditions", ())}
+        for type_ in DEMANDED:
+            found = said.get(type_, {})
+            current = found.get("observedGeneration", 0) == meta.get("generation")
+            if not current or found.get("status") != "True":
+                why = f": {found.get('reason')}: {found.get('message', '')}" if current else ""
+                yield f"Gateway {parent['name']} does not say {type_} of its HTTPRoute{why}"[:1024]
+
+
+def _key(parent: Mapping[str, Any], route: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells one parent from another."""
+    return parent.get("namespace") or route["namespace"], parent.get("name"), parent.get("sectionName", "")
+
+
+def _backend(arm: RouterArm, namespace: str, weight: int) -> dict[str, Any]:
     asked = {"set": [{"name": ROUTED_HEADER, "value": "1"}]}
     filters = [
-        {"type": "ResponseHeaderModifier", "responseHeaderModifier": headers},
+        {"type": "ResponseHeaderModifier", "responseHeaderModifier": _named(arm)},
         {"type": "RequestHeaderModifier", "requestHeaderModifier": asked},
     ]
     return {**_service(arm, namespace), "weight": weight, "filters": filters}

@@ -34,6 +34,7 @@ def test_settings_with_the_embedded_mlflow() -> None:
         "TRIMTAB_STORE_URI": f"{PROXY}/api/2.0/mlflow-artifacts/artifacts/trimtab",
         "TRIMTAB_MLFLOW_TRACKING_URI": PROXY,
         "TRIMTAB_PROMETHEUS_URI": "",
+        "TRIMTAB_GATEWAY_API": "false",
         "TRIMTAB_NOTIFICATIONS_DIR": "",
         "TRIMTAB_JOB_SECRET_NAME": "",
         "TRIMTAB_MAX_CONCURRENT_RECONCILES": "10",

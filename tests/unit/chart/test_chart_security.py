@@ -95,6 +95,13 @@ def test_the_operator_may_do_exactly_this_everywhere() -> None:
     ]
 
 
+def test_routes_of_the_gateway_api_are_its_business_only_where_they_are_asked_for() -> None:
+    allowed = rights(one(render({"gatewayApi": {"enabled": True}}), "ClusterRole", "trimtab-operator"))
+    more = {key: verbs for key, verbs in allowed.items() if key not in OPERATOR_MAY}
+    assert more == {("gateway.networking.k8s.io", "httproutes"): ["list", "watch", "create", "patch", "delete"]}
+    assert {key: allowed[key] for key in OPERATOR_MAY} == OPERATOR_MAY
+
+
 def test_with_namespaces_given_the_operator_may_do_it_only_there() -> None:
     objects = render(VALUES["two namespaces"])
     assert not names(objects) & {"ClusterRole/trimtab-operator", "ClusterRoleBinding/trimtab-operator"}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.memory_cluster import MemoryCluster
 from tests.memory_operator import drive
 from tests.unit.kinds.builders import mdep_object, mlmodel_object
 from tests.virtual_time import clock, virtual_time
-from trimtab.core.objects import SERVICE, Object, Ref, Resource
+from trimtab.core.objects import HTTP_ROUTE, SERVICE, Object, Ref, Resource
 from trimtab.kinds import KINDS
 from trimtab.runtime.cluster import ApiError
 from trimtab.runtime.metrics import Metrics
@@ -68,6 +69,22 @@ class TestCheck:
         assert setup.store.count() == {"MLModel": 1, "ModelDeployment": 1, "Service": 4}
         assert set(setup.dirty) == {MODEL_REF, MDEP_REF}
         assert setup.repairs("Service") is None, "a beginning is no repair"
+
+    def test_a_kind_that_somebody_else_would_bring_may_be_missing(self, setup: Setup) -> None:
+        """Without the Gateway API's definitions there are no routes, and everything else is seen all the same."""
+        pages = setup.cluster.pages
+
+        def missing(resource: Resource, *rest: Any) -> AsyncIterator[Object]:
+            if resource == HTTP_ROUTE:
+                raise ApiError(404, "NotFound", "the server could not find the requested resource")
+            return pages(resource, *rest)
+
+        setup.cluster.pages = missing  # type: ignore[method-assign,assignment]
+        resources = [HTTP_ROUTE, MLMODEL]
+        picture = Picture(setup.cluster, setup.store, setup.metrics, resources, (), setup.enqueue)
+        drive(picture.check())
+        assert setup.store.count() == {"MLModel": 1}
+        assert picture.age() is not None
 
     def test_listed_objects_know_their_kind(self, setup: Setup) -> None:
         """Items of a list come without apiVersion and kind."""

@@ -29,6 +29,11 @@ tests/apiserver/faults/test_rights.py holds this list to what is used.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [list, watch, create, patch, delete]
+{{- if .Values.gatewayApi.enabled }}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [list, watch, create, patch, delete]
+{{- end }}
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [list, watch, create, patch, delete]

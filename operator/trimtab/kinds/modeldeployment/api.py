@@ -81,9 +81,10 @@ class Spec(ApiModel):
                 "false",
             ),
             rule(
-                "!has(self.container) || self.rollout.strategy != 'BlueGreen' || !has(self.rollout.gates)",
-                "rollout.gates: BlueGreen goes by the counts of Trimtab's own server; set strategy to Canary, or leave "
-                "gates out beside container",
+                "!has(self.container) || !has(self.rollout.gateway) && (self.rollout.strategy != 'BlueGreen' || "
+                "!has(self.rollout.gates))",
+                "rollout.gates: BlueGreen goes by the counts of Trimtab's own server, and so does gateway; set "
+                "strategy to Canary, or leave gates and gateway out beside container",
             ),
             rule(
                 "!has(self.env) || !self.env.exists(e, e.name.startsWith('TRIMTAB_'))",

@@ -33,7 +33,7 @@ def requeue(mdep: ModelDeployment, seen: Observed, state: Rollout, now: datetime
 
 
 def _drain(state: Rollout, now: datetime) -> Iterator[timedelta]:
-    leaves_routers = state.router is not None and not state.course.routed
+    leaves_routers = state.router is not None and (not state.course.routed or (state.course.gateway and state.draining))
     if state.switched_at is not None and (state.retiring or leaves_routers):
         yield state.switched_at + RETIRE_AFTER - now
 

@@ -15,7 +15,7 @@ from datetime import timedelta
 from trimtab.evidence.canary import Gates
 from trimtab.kinds.modeldeployment import strategy
 from trimtab.kinds.modeldeployment.progress import Strategy
-from trimtab.kinds.modeldeployment.strategy import RolloutSpec, Step
+from trimtab.kinds.modeldeployment.strategy import GatewayRoute, RolloutSpec, Step
 
 RETIRE_AFTER = timedelta(seconds=10)
 """How long after a move every node has learned of it, and nobody asks the old pods any more."""
@@ -33,6 +33,8 @@ class Course:
     shadow_seconds: int = 0
     routed: bool = False
     """Routers split the traffic; otherwise the front Service moves all of it."""
+    gateway: GatewayRoute | None = None
+    """They are not our own, but Gateways'."""
     smoke: bool = False
     """The candidate must answer its own example first."""
     judged: bool = False
@@ -58,6 +60,7 @@ def course(spec: RolloutSpec, *, has_example: bool = True) -> Course:
         shadow_percent=spec.shadow_percent,
         shadow_seconds=spec.shadow_seconds,
         routed=True,
+        gateway=spec.gateway,
         judged=True,
         gates=_gates(spec.gates or strategy.Gates()),
         max_seconds=spec.max_seconds,

@@ -11,6 +11,7 @@ from trimtab.kinds.modeldeployment.api import ModelDeployment
 from trimtab.kinds.modeldeployment.observe import Observed
 from trimtab.kinds.modeldeployment.progress import RolloutStatus
 from trimtab.kinds.modeldeployment.rollout import Rollout
+from trimtab.kinds.modeldeployment.routing import unrouted
 from trimtab.kinds.modeldeployment.sizes import available, wanted_pods
 from trimtab.kinds.modeldeployment.target import Target
 from trimtab.kinds.modeldeployment.trouble import trouble
@@ -98,6 +99,8 @@ def _then(state: Rollout, seen: Observed) -> str:
         return f", but does not answer its own example: {failed[0]}"
     if state.course.smoke:
         return " and is asked for its own example"
+    if state.course.gateway and (why := unrouted(seen)):
+        return f" and waits: {why}"
     return " and waits for the routers" if state.course.routed and not state.routed else ""
 
 
@@ -108,6 +111,9 @@ def _settled(mdep: ModelDeployment, seen: Observed, state: Rollout) -> Iterable[
     current = bool(workload) and workload.get("status", {}).get("observedGeneration", 0) >= 1
     if needed == 0 and current:
         yield from conditions.ready("ScaledToZero", "spec.replicas is 0: nothing answers requests, as asked")
+    elif count >= needed and current and state.course.gateway and (why := unrouted(seen)):
+        reason = "GatewayNotReady" if seen.platform.gateway_api else "GatewayMissing"
+        yield from conditions.failing(reason, f"revision {state.serving} serves by the Service alone: {why}")
     elif count >= needed and current:
         yield from conditions.ready("Reconciled", f"revision {state.serving} serves{_unused(mdep)}")
     elif found := trouble(seen, state.serving):

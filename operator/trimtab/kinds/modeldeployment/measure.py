@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Literal
 
 from trimtab.core.conditions import parse_time, timestamp
+from trimtab.core.metadata import REVISION
 from trimtab.evidence.canary import CanaryVerdict, Compared, Gates, judge_canary
 from trimtab.evidence.ledger import Ledger, Reading, restore
 from trimtab.evidence.sources import ArmCounts, Cells, ModelReport
@@ -158,9 +159,8 @@ def _comparison(metric: Literal["Errors", "Latency"], found: Compared) -> Compar
 
 def _readings(course: Course, record: RolloutStatus, seen: Observed) -> Iterable[Reading]:
     limit = course.gates.max_latency_milliseconds if course.gates else None
-    if not course.routed:
-        reports = seen.model_reports.values()
-        yield from (_of_pod(report, arm_name(record.revision), limit) for report in reports)
+    if not course.routed or course.gateway:
+        yield from _of_pods(record, seen, limit)
         return
     candidate = arm_name(record.revision)
     wanted = (arm_name(record.previous), candidate)
@@ -169,6 +169,14 @@ def _readings(course: Course, record: RolloutStatus, seen: Observed) -> Iterable
         if candidate in report.shadows:
             arms[candidate + SHADOW] = _tally(report.shadows[candidate], limit)
         yield Reading(f"router/{report.pod}", report.epoch, arms, baseline=True)
+
+
+def _of_pods(record: RolloutStatus, seen: Observed, limit: float | None) -> Iterable[Reading]:
+    """Where no routers of ours count, what the pods of both revisions did."""
+    for pod in seen.pods:
+        found, revision = seen.model_reports.get(pod["metadata"]["uid"]), pod["metadata"]["labels"].get(REVISION, "")
+        if found is not None and revision in (record.revision, record.previous):
+            yield _of_pod(found, arm_name(revision), limit)
 
 
 def _of_pod(report: ModelReport, arm: str, limit: float | None) -> Reading:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from trimtab.core import metadata
-from trimtab.core.objects import DEPLOYMENT, SERVICE, Object, Ref
+from trimtab.core.objects import DEPLOYMENT, HTTP_ROUTE, SERVICE, Object, Ref
 from trimtab.core.platform import Platform
 from trimtab.core.view import View
 from trimtab.evidence.drift.degradation import Limit
@@ -63,6 +63,8 @@ class Observed:
     deployments: Mapping[str, Object] = field(default_factory=dict)
     """By revision, as their names tell it: labels can be edited by hand, names cannot."""
 
+    route: Object | None = None
+    """The HTTPRoute, where a Gateway splits the traffic."""
     routers: Sequence[Object] = ()
     """The routers' pods."""
     router_reports: Mapping[str, RouterReport] = field(default_factory=dict)
@@ -120,9 +122,10 @@ async def observe(mdep: ModelDeployment, view: View, platform: Platform, counts:
             for child in children
             if child["kind"] == DEPLOYMENT.kind and child["metadata"]["name"] != router_name(name)
         },
+        route=next((child for child in children if child["kind"] == HTTP_ROUTE.kind), None),
         routers=routers,
         router_reports=await counts.routers(routers, FRESH_SECONDS if _moves(mdep, children) else RESTING_SECONDS),
-        model_reports=await counts.models(candidate, FRESH_SECONDS) if _counts_pods(mdep) else {},
+        model_reports=await counts.models(_counting(mdep, candidate, pods), FRESH_SECONDS),
         smoke_reports=await counts.smoke(candidate[:1], SMOKE_SECONDS) if _smokes(mdep) else {},
         finding=await monitor.finding(watch) if watch else None,
         held_by=held_by(view.referrers(Ref(mdep.kind, namespace, name), "ABTest")),
@@ -154,10 +157,15 @@ def _moves(mdep: ModelDeployment, children: Sequence[Object]) -> bool:
     return waits or told is None or len(told.arms) > 1 or (record is not None and record.under_way)
 
 
-def _counts_pods(mdep: ModelDeployment) -> bool:
-    """Whether the candidate is judged by what its pods count: where no routers do."""
-    record = mdep.status.rollout
-    return mdep.spec.rollout.strategy == "BlueGreen" and record is not None and record.stage == "Baking"
+def _counting(mdep: ModelDeployment, candidate: Sequence[Object], pods: Sequence[Object]) -> Sequence[Object]:
+    """The pods that the candidate is judged by: where no routers count."""
+    record, rollout = mdep.status.rollout, mdep.spec.rollout
+    if record is None or not record.under_way:
+        return ()
+    if rollout.strategy == "BlueGreen":
+        return candidate if record.stage == "Baking" else ()
+    previous = [pod for pod in pods if pod["metadata"]["labels"].get(metadata.REVISION) == record.previous]
+    return [*candidate, *previous] if rollout.gateway and record.stage != "Starting" else ()
 
 
 def _smokes(mdep: ModelDeployment) -> bool:

@@ -17,6 +17,7 @@ from trimtab.kinds.modeldeployment.judge import judge
 from trimtab.kinds.modeldeployment.observe import Observed
 from trimtab.kinds.modeldeployment.report import report
 from trimtab.kinds.modeldeployment.rollout import Rollout, belongs_to, rollout
+from trimtab.kinds.modeldeployment.routing import splitters
 from trimtab.kinds.modeldeployment.sizes import replicas, wanted_pods
 from trimtab.kinds.modeldeployment.target import target
 from trimtab.kinds.modeldeployment.template import Revision
@@ -61,8 +62,7 @@ def _children(mdep: ModelDeployment, seen: Observed, state: Rollout) -> Iterable
         if revision is not None:
             yield from _revision(mdep, seen, state, revision)
     if state.router is not None and state.course.routed:
-        owner = {"kind": mdep.kind, "metadata": mdep.metadata}
-        yield from router.children(owner, mdep.metadata["name"], seen.platform, state.router)
+        yield from splitters(mdep, state.course, seen.platform, state.router)
     yield children.front(mdep, state.serving, routed=state.routed)
 
 
@@ -96,7 +96,7 @@ def _kept(mdep: ModelDeployment, seen: Observed, state: Rollout) -> frozenset[Re
     that traffic has just left."""
     names = {*state.retiring, *(name for name, revision in state.wanted.items() if revision is None)}
     kept = {ref_of(child) for child in seen.children if belongs_to(mdep, child, frozenset(names))}
-    if state.router is not None and not state.course.routed:
+    if state.router is not None and (not state.course.routed or (state.course.gateway and state.draining)):
         own = router.router_name(mdep.metadata["name"])
         kept |= {ref_of(child) for child in seen.children if child["metadata"]["name"] == own}
     return frozenset(kept)

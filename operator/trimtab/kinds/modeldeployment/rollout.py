@@ -60,6 +60,8 @@ class Rollout:
     wanted: Mapping[str, Revision | None]
     """The revisions that need pods, the serving one first; None for one that today's spec could no longer build."""
     switched_at: datetime | None
+    draining: bool
+    """Pods and routers that traffic has just left may still be asked."""
     retiring: frozenset[str]
     """Revisions that nobody needs, but that may still be asked."""
     ahead: int
@@ -104,6 +106,7 @@ def rollout(mdep: ModelDeployment, bundle: Bundle | None, seen: Observed, now: d
         router=router,
         wanted=wanted,
         switched_at=switched_at,
+        draining=draining,
         retiring=_retiring(seen, draining, router, mdep.status.router) - set(wanted),
         ahead=_ahead(road, record),
     )

@@ -7,15 +7,20 @@ left. Every arm is a revision; the control is whoever serves.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trimtab.core import metadata
+from trimtab.core.objects import Object
+from trimtab.core.platform import Platform
 from trimtab.kinds.modeldeployment import children
 from trimtab.kinds.modeldeployment.api import ModelDeployment
 from trimtab.kinds.modeldeployment.course import Course
 from trimtab.kinds.modeldeployment.observe import Observed
 from trimtab.kinds.modeldeployment.progress import RolloutStatus
+from trimtab.kinds.modeldeployment.sizes import available
 from trimtab.kinds.modeldeployment.template import ports
+from trimtab.traffic import gateway, router
 from trimtab.traffic.change import Ack, acks, advance
 from trimtab.traffic.state import SLOTS, RouterArm, RouterStatus, Shadow
 
@@ -42,6 +47,22 @@ def lead(record: RolloutStatus | None, serving: str) -> str:
     return record.revision if record is not None and record.stage == "Promoting" else serving
 
 
+def splitters(mdep: ModelDeployment, course: Course, platform: Platform, routed: RouterStatus) -> Sequence[Object]:
+    """What splits the traffic: the children that are our routers, or the route at somebody else's Gateway."""
+    owner, name = {"kind": mdep.kind, "metadata": mdep.metadata}, mdep.metadata["name"]
+    if course.gateway is None:
+        return router.children(owner, name, platform, routed)
+    parents = [parent.dump() for parent in course.gateway.parent_refs]
+    return [gateway.http_route(owner, name, parents, course.gateway.hostnames, routed)] if platform.gateway_api else []
+
+
+def unrouted(seen: Observed) -> str:
+    """Why a Gateway does not split the traffic; empty when it does."""
+    if not seen.platform.gateway_api:
+        return "rollout.gateway needs an operator that is installed with gatewayApi.enabled"
+    return gateway.refusal(seen.route)
+
+
 @dataclass(frozen=True)
 class Road:
     """The way from the front to the pods, as it was found."""
@@ -52,12 +73,17 @@ class Road:
 
     @property
     def acks(self) -> list[Ack]:
-        """What each live router says it does."""
+        """What each live router, or the Gateway, says it does."""
+        if self.course.gateway:
+            pods = {arm_name(revision): available(workload) for revision, workload in self.seen.deployments.items()}
+            return gateway.acks(self.seen.route, pods)
         return acks(self.seen.routers, self.seen.router_reports)
 
     @property
     def in_place(self) -> bool:
-        """Whether traffic goes through routers that live."""
+        """Whether traffic goes through routers that live, or a Gateway that does as told."""
+        if self.course.gateway:
+            return not unrouted(self.seen)
         return self.course.routed and self.seen.routed(self.mdep.metadata["name"]) and bool(self.acks)
 
     def settled(self, record: RolloutStatus) -> bool:
@@ -73,7 +99,8 @@ class Road:
         names = [record.previous, record.revision] if record and beside(record) else [serving]
         return RouterStatus(
             salt=metadata.fingerprint([self.mdep.metadata["uid"], record.revision if record else ""]),
-            header=self.mdep.spec.feedback.user_header or USER_HEADER,
+            header="" if self.course.gateway else self.mdep.spec.feedback.user_header or USER_HEADER,
+            cookies=self.course.gateway is None,
             arms=[self._arm(name, record) for name in names],
             control=arm_name(serving),
             shadow=self._shadow(record),
@@ -82,6 +109,8 @@ class Road:
     def told(self, record: RolloutStatus | None, serving: str) -> tuple[RouterStatus, bool]:
         """What routers are told in this pass, and whether the front is to lead through them."""
         known = self.acks
+        if self.course.gateway:
+            return advance(self.mdep.status.router, self.wanted(record, serving), known).status, False
         change = advance(self.mdep.status.router, self.wanted(record, serving), known)
         # Routers resolve names by themselves, and may do as told before they have found a single pod.
         able = change.settled and all(ack.endpoints.get(arm_name(serving)) for ack in known)

@@ -10,6 +10,7 @@ from trimtab.core.api import ApiModel, matching, rule, rules
 
 PERCENT = r"^(0|[1-9][0-9]?|100|(0|[1-9][0-9]?)[.][0-9]{1,2})$"
 CONFIDENCE = r"^([5-9][0-9])([.][0-9]{1,2})?$"
+HOSTNAME = r"^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 DEFAULT_WEIGHTS = (5, 25, 50)
 
 
@@ -53,6 +54,34 @@ class Gates(ApiModel):
     """The requests that the candidate has to answer in each step before the next one."""
 
 
+class ParentRef(ApiModel):
+    """A Gateway, or one of its listeners."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    """The Gateway."""
+    namespace: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    """Where it is; left out, in this namespace."""
+    section_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """One of its listeners; left out, all that take the route."""
+
+
+class GatewayRoute(ApiModel):
+    """Where an HTTPRoute of the Gateway API leads requests from."""
+
+    parent_refs: Annotated[list[ParentRef], Field(min_length=1, max_length=8)]
+    """The Gateways. Each must accept the route before a step counts."""
+    hostnames: Annotated[
+        list[
+            Annotated[
+                str,
+                matching(HOSTNAME, "hostnames consist of labels of a-z, 0-9 and '-' with dots between", max_length=253),
+            ]
+        ],
+        Field(max_length=16),
+    ] = []
+    """The host names whose requests are for this deployment; empty means all that come to these Gateways."""
+
+
 class RolloutSpec(ApiModel):
     """How traffic moves to a new revision."""
 
@@ -71,6 +100,14 @@ class RolloutSpec(ApiModel):
             rule(
                 "self.strategy == 'Canary' || self.shadowPercent == 0",
                 "rollout.shadowPercent: only the strategy Canary has a router that can mirror; set strategy to Canary",
+            ),
+            rule(
+                "self.strategy == 'Canary' || !has(self.gateway)",
+                "rollout.gateway: only the strategy Canary splits traffic; set strategy to Canary or leave gateway out",
+            ),
+            rule(
+                "!has(self.gateway) || self.shadowPercent == 0",
+                "rollout.gateway: pods cannot tell copies from requests; set shadowPercent to 0 or leave gateway out",
             ),
             rule(
                 "self.strategy != 'RollingUpdate' || !has(self.gates)",
@@ -97,6 +134,10 @@ class RolloutSpec(ApiModel):
     gates: Gates | None = None
     """What sends a candidate back. Left out, Canary compares the errors of both revisions with 95 percent confidence,
     and BlueGreen judges nothing."""
+    gateway: GatewayRoute | None = None
+    """For Canary: split requests at Gateways of yours by an HTTPRoute, instead of by routers behind the Service, which
+    then leads to the revision that serves. Nobody keeps his revision while the share moves, and evidence comes from the
+    pods. The operator must be installed with gatewayApi.enabled."""
     shadow_percent: Annotated[int, Field(ge=0, le=100)] = 0
     """For Canary: so much of the traffic is copied to the candidate before its first step, and its answers are thrown
     away; 0 leaves that out."""
