@@ -137,15 +137,17 @@ def estimates(dice: np.random.Generator) -> Iterator[tuple[str, Cells]]:
         theirs = np.array(peers.ask("nannyml", "estimates", {"reference": reference, "current": analysis}, size=CHUNK))
         chunks = [analysis.iloc[start : start + CHUNK] for start in range(0, len(analysis), CHUNK)]
         found = np.array([ours(reference, chunk) for chunk in chunks])
-        truth = np.mean([_truth(chunk) for chunk in chunks], axis=0)
+        actual = np.mean([truth(chunk) for chunk in chunks], axis=0)
         cells = {}
         for place, metric in enumerate(("accuracy", "AUC")):
-            cells[metric] = " / ".join(f"{x:.4f}" for x in (found.mean(0)[place], theirs.mean(0)[place], truth[place]))
+            told = found.mean(0)[place], theirs.mean(0)[place], actual[place]
+            cells[metric] = " / ".join(f"{x:.4f}" for x in told)
             cells[f"{metric}, apart"] = f"{np.abs(found - theirs).max(0)[place]:.4f}"
         yield name, cells
 
 
-def _truth(chunk: pd.DataFrame) -> tuple[float, float]:
+def truth(chunk: pd.DataFrame) -> tuple[float, float]:
+    """Accuracy and area under the curve as they were."""
     from sklearn.metrics import roc_auc_score
 
     return float((chunk["predicted"] == chunk["truth"]).mean()), float(roc_auc_score(chunk["truth"], chunk["score"]))

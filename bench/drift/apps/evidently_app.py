@@ -21,7 +21,7 @@ def drifted(reference, current, categorical):
         if not current[name].notna().any():
             found.append(True)
             continue
-        test = get_stattest(reference[name], current[name], kind)
+        test = get_stattest(reference[name], current[name], kind, None)
         chosen = test(reference[name].dropna(), current[name].dropna(), kind, None)
         found.append(bool(chosen.drifted))
     return found
