@@ -137,7 +137,7 @@ def accepted(schedule: RetrainSchedule, run: Run, now: datetime) -> Step:
 
 
 def _words(own: list[Object]) -> Mapping[str, Any]:
-    """What the trainer left as its last words. Of several pods the one speaks that has something to say of a version."""
+    """What the trainer left as its last words. Of several pods the one speaks that tells of a version."""
     said = [words for pod in own if (words := pods.last_words(pod, TRAINER))]
     return next((words for words in said if "version" in words or "skipped" in words), said[0] if said else {})
 
