@@ -6,22 +6,23 @@ the API server for all that they have counted since they began, which is where p
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol
 
-from trimtab.adapters.models import COUNTS
+from trimtab.adapters.monitor import profile as profiles
+from trimtab.adapters.monitor import reading as readings
+from trimtab.adapters.monitor.profile import Profile
+from trimtab.adapters.monitor.reading import Reading
 from trimtab.adapters.polling import Distrusted
 from trimtab.cli.errors import Failure
 from trimtab.core import metadata
 from trimtab.core.objects import Object
 from trimtab.evidence.drift import offline
 from trimtab.evidence.drift.judge import judge
-from trimtab.evidence.drift.reference import Reference, read_reference
-from trimtab.evidence.drift.window import Window, read_counts, total
+from trimtab.evidence.drift.reference import Reference
+from trimtab.evidence.drift.window import Window, total
 
-PROFILE = "/trimtab/v1/profile"
 WHOLE = ("rows", "neededRows", "windowSeconds")
 NUMBERS = ("score", "effectiveRows")
 STATISTICS = ("psi", "excess", "pValue", "ks", "wasserstein", "jensenShannon", "weight")
@@ -56,46 +57,47 @@ def traffic(obj: Object, source: Pods) -> tuple[Traffic | None, list[str]]:
         return None, [f"pods cannot be listed: {error.message}"]
     if not pods:
         return None, [f"no pod of revision {revision or 'none'} runs"]
-    counted, notes = _counted(pods, source)
-    if not counted:
+    told, notes = _told(pods, source)
+    profile: Profile | None = None
+    windows: dict[str, Window] = {}
+    for pod, reading in told:
+        name = pod["metadata"]["name"]
+        try:
+            profile = profile or _profile(pod, reading.profile, source)
+            if reading.profile != profile.digest:
+                raise Distrusted("profile", f"it counts by another profile, {reading.profile or 'none'}")
+            windows[name] = reading.window(profile)
+        except (Failure, Distrusted) as error:
+            notes.append(f"pod {name}: its counts cannot be used: {error}")
+    if profile is None or not windows:
         return None, notes
-    try:
-        digest = next(iter(counted.values()))["profile"]
-        alike = {name: told for name, told in counted.items() if told["profile"] == digest}
-        reference = _reference(next(iter(alike)), digest, source)
-        window = total(reference, [read_counts(reference, told) for told in alike.values()])
-    except Failure as error:
-        return None, [*notes, f"the profile cannot be read: {error.message}"]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        return None, [*notes, f"counts and profile do not fit together: {error}"]
-    return Traffic(tuple(alike), reference, window), notes
+    return Traffic(tuple(windows), profile.reference, total(profile.reference, windows.values())), notes
 
 
-def _counted(pods: Iterable[Object], source: Pods) -> tuple[dict[str, Any], list[str]]:
-    """Documents by pod, of those that can be believed and have a profile."""
-    found, notes = {}, []
+def _told(pods: Iterable[Object], source: Pods) -> tuple[list[tuple[Object, Reading]], list[str]]:
+    """Readings of pods that can be believed and count rows."""
+    asked = readings.question()
+    found, notes = [], []
     for pod in pods:
         name = pod["metadata"]["name"]
         try:
-            body = source.ask(name, COUNTS.port, COUNTS.path)
-            COUNTS.read(pod, 200, body, None)
+            reading = asked.read(pod, HTTPStatus.OK, source.ask(name, asked.port, asked.path), None)
         except (Failure, Distrusted) as error:
             notes.append(f"pod {name}: its counts cannot be used: {error}")
             continue
-        told = json.loads(body)
-        if told.get("profile"):
-            found[name] = told
+        if reading.profile and reading.counts_rows:
+            found.append((pod, reading))
         else:
             notes.append(f"pod {name}: its model has no drift profile")
     return found, notes
 
 
-def _reference(pod: str, digest: str, source: Pods) -> Reference:
-    content = source.ask(pod, COUNTS.port, PROFILE)
-    actual = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    if actual != digest:
-        raise Failure(f"pod {pod} counts by {digest}, and answers with {actual}")
-    return read_reference(json.loads(content))
+def _profile(pod: Object, digest: str, source: Pods) -> Profile:
+    asked = profiles.question()
+    found = asked.read(pod, HTTPStatus.OK, source.ask(pod["metadata"]["name"], asked.port, asked.path), None)
+    if found.digest != digest:
+        raise Distrusted("digest", f"it counts by the profile {digest}, and answers with {found.digest}")
+    return found
 
 
 def findings(obj: Object, seen: Traffic | None, notes: list[str]) -> dict[str, Any]:

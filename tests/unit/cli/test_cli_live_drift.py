@@ -19,7 +19,9 @@ from trimtab.kinds.modeldeployment.template import DIGEST
 EDGES = [10.0 * place for place in range(1, 12)]
 AGE = {
     "name": "age",
+    "input": "age",
     "kind": "numeric",
+    "n": 1_000,
     "edges": EDGES,
     "counts": [0, *[100] * 10, 0],
     "missing": 0,
@@ -28,7 +30,15 @@ AGE = {
     "mean": 60.0,
     "deviation": 29.0,
 }
-PLAN = {"name": "plan <b>", "kind": "category", "categories": ["a", "b"], "counts": [600, 400, 0, 0], "missing": 0}
+PLAN = {
+    "name": "plan <b>",
+    "input": "plan",
+    "n": 1_000,
+    "kind": "category",
+    "categories": ["a", "b"],
+    "counts": [600, 400, 0, 0],
+    "missing": 0,
+}
 PROFILE = json.dumps({"schema": 1, "rows": 1_000, "features": [AGE, PLAN]}).encode()
 
 
@@ -39,9 +49,10 @@ def drifting():
         "state": "Critical",
         "level": "Critical",
         "revision": "1a2b3c4d",
+        "digest": "sha256:" + "1" * 64,
         "windowSeconds": 3600,
         "rows": 1_000,
-        "effectiveRows": "812.5",
+        "effectiveRows": 812,
         "neededRows": 0,
         "score": "1.2",
         "features": [{**age, "wasserstein": "0.8", "weight": "0.6"}],
@@ -49,8 +60,14 @@ def drifting():
         "episode": {"id": "0123456789ab", "begunAt": "2030-01-01T00:00:00Z"},
         "checkedAt": "2030-01-01T01:00:00Z",
     }
-    metric = {"name": "accuracy", "realised": "0.78", "estimated": "0.91", "lower": "0.76", "upper": "0.8"}
-    obj["status"]["quality"] = {"state": "Degraded", "labels": 2_400, "metrics": [metric]}
+    metric = {"name": "Accuracy", "realised": "0.78", "estimated": "0.91", "lower": "0.76", "upper": "0.8"}
+    obj["status"]["quality"] = {
+        "state": "Degraded",
+        "revision": "1a2b3c4d",
+        "digest": "sha256:" + "1" * 64,
+        "labels": 2_400,
+        "metrics": [metric],
+    }
     return obj
 
 
@@ -69,6 +86,7 @@ def counts(**more):
         {"name": "age", "kind": "numeric", "counts": new, "missing": 0},
         {"name": "plan <b>", "kind": "category", "counts": [150, 140, 0, 10], "missing": 0},
     ]
+    told.pop("outcomes")
     return {**told, "rows": 300, "features": features, "profile": digest(PROFILE), **more}
 
 
@@ -102,7 +120,7 @@ def test_the_table_is_what_status_says():
     assert lines[0] == "ModelDeployment ml/tumour"
     assert "State:        Critical, in an episode at Critical since 2030-01-01T00:00:00Z" in lines
     assert "Window:       1 h up to 2030-01-01T01:00:00Z, 1,000 rows, worth 812 independent ones" in lines
-    assert "accuracy:     0.78 (0.76 to 0.8), estimated 0.91 without labels" in lines
+    assert "Accuracy:     0.78 (0.76 to 0.8), estimated 0.91 without labels" in lines
     row = next(line for line in lines if line.startswith("age"))
     assert row.split() == ["age", "Critical", "0.63", "0.61", "1e-12", "0.31", "0.8", "0.6"]
     assert "plan: Unseen: 8.0% are new" in lines
@@ -141,8 +159,12 @@ def test_counts_of_all_pods_are_added_and_judged_by_the_operators_code():
         ({"a": b"<html>"}, "pod a: its counts cannot be used: the document: "),
         ({"a": {**counts(), "profile": None}}, "pod a: its model has no drift profile"),
         ({"a": counts(digest="sha256:" + "0" * 64)}, "pod a: its counts cannot be used: it says that it serves"),
-        ({"a": counts(profile="sha256:1")}, "the profile cannot be read: pod a counts by sha256:1, and answers with"),
-        ({"a": counts(features=[])}, "counts and profile do not fit together: input age: the counts have 0 cells"),
+        (
+            {"a": counts(profile="sha256:" + "1" * 64)},
+            "pod a: its counts cannot be used: it counts by the profile sha256:1",
+        ),
+        ({"a": counts(features=[])}, "pod a: its model has no drift profile"),
+        ({"a": counts(features=counts()["features"][:1])}, "pod a: its counts cannot be used: input plan"),
     ],
 )
 def test_what_cannot_be_read_is_told_and_the_rest_is_there(answers, note):

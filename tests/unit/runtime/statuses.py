@@ -15,7 +15,7 @@ def deployment():
         "digest": "sha256:" + "a" * 64,
         "windowSeconds": 3600,
         "rows": 1_000,
-        "effectiveRows": "812.5",
+        "effectiveRows": 812,
         "neededRows": 0,
         "score": "1.2",
         "features": [{**age, "wasserstein": "0.8", "weight": "0.6"}, {**plan, "weight": "0.4"}],

@@ -57,7 +57,7 @@ def test_drift_of_a_deployment():
     of = {"namespace": "shop", "name": "credit", "model": "credit-risk", "version": "7"}
     assert value(found, "trimtab_drift_state", **of) == 3
     assert value(found, "trimtab_drift_score", **of) == 1.2
-    assert value(found, "trimtab_drift_effective_samples", **of) == 812.5
+    assert value(found, "trimtab_drift_effective_samples", **of) == 812
     assert value(found, "trimtab_drift_needed_samples", **of) == 0
     assert value(found, "trimtab_drift_window_seconds", **of) == 3600
     assert value(found, "trimtab_drift_episode_start_timestamp_seconds", **of) == 1_893_456_000
