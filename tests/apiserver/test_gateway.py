@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.controlplane import ControlPlane
+from tests.gateway_api import install
 from trimtab.core.divergence import contains
 from trimtab.core.objects import Object
 from trimtab.traffic.gateway import http_route
 from trimtab.traffic.state import RouterArm, RouterStatus
 
-MODULE = Path(__file__).parent / "gateway"
 GATEWAY = {"name": "public", "namespace": "gateways"}
 
 
@@ -30,18 +29,7 @@ def routed(namespace: str, count: int) -> RouterStatus:
 @pytest.fixture(scope="module")
 def standard(plane: ControlPlane) -> ControlPlane:
     """The API server with the standard channel's HTTPRoute."""
-    done = subprocess.run(
-        ["go", "mod", "download", "-json", "sigs.k8s.io/gateway-api"],
-        cwd=MODULE,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
-    crd = Path(json.loads(done.stdout)["Dir"]) / "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"
-    for step in (("apply", "--server-side", "-f"), ("wait", "--for=condition=Established", "--timeout=30s", "-f")):
-        made = plane.kubectl(*step, str(crd))
-        assert made.returncode == 0, made.stderr
+    install(plane)
     return plane
 
 
