@@ -19,17 +19,17 @@ from trimtab.evidence.drift.performance import (
 )
 
 EDGES = (0.25, 0.5, 0.75)
-BINARY = Labels(scored=(40, 30, 20, 10), right=(4, 10, 14, 9), confusion=(56, 14, 7, 23), delays=(60, 40))
+BINARY = Labels(edges=EDGES, scored=(40, 30, 20, 10), right=(4, 10, 14, 9), confusion=(56, 14, 7, 23), delays=(60, 40))
 
 
 def two(wrong, rows, cells=(0, 0)):
     """Labels of two classes, so many of them wrong, at the two ends of the score."""
     right = rows - wrong
-    return Labels((rows - rows // 2, rows // 2), cells, (right, wrong, 0, 0))
+    return Labels((0.5,), (rows - rows // 2, rows // 2), cells, (right, wrong, 0, 0))
 
 
 def test_figures_of_two_classes():
-    found = {metric.name: metric for metric in realised(BINARY, EDGES, ("no", "yes"))}
+    found = {metric.name: metric for metric in realised(BINARY, ("no", "yes"))}
     assert list(found) == ["Accuracy", "RocAuc", "Brier", "Recall of no", "Recall of yes"]
     assert found["Accuracy"].value == 0.79
     assert (found["Accuracy"].lower, found["Accuracy"].upper) == pytest.approx((0.7003, 0.8580), abs=1e-3)
@@ -42,7 +42,7 @@ def test_figures_of_two_classes():
 
 
 def test_figures_of_a_number():
-    mae, rmse = realised(Labels(errors=(4.0, -1.0, 6.0, 14.0)), ())
+    mae, rmse = realised(Labels(errors=(4.0, -1.0, 6.0, 14.0)))
     assert (mae.name, mae.value, rmse.name, rmse.value) == ("MAE", 1.5, "RMSE", math.sqrt(3.5))
     half = 1.96 * math.sqrt((3.5 - 2.25) / 4)
     assert (mae.lower, mae.upper) == pytest.approx((1.5 - half, 1.5 + half), abs=1e-4)
@@ -50,12 +50,12 @@ def test_figures_of_a_number():
 
 
 def test_without_labels_nothing_is_said():
-    assert realised(Labels(), EDGES) == []
-    assert realised(Labels((0, 0), (0, 0), (0, 0, 0, 0)), (0.5,)) == []
+    assert realised(Labels()) == []
+    assert realised(Labels((0.5,), (0, 0), (0, 0), (0, 0, 0, 0))) == []
 
 
 def test_many_classes_have_accuracy_from_the_scores():
-    (accuracy,) = realised(Labels((10, 10), (4, 9)), (0.5,))
+    (accuracy,) = realised(Labels((0.5,), (10, 10), (4, 9)))
     assert (accuracy.name, accuracy.value) == ("Accuracy", 0.65)
 
 
@@ -74,7 +74,7 @@ def test_the_estimate_agrees_with_the_labels_it_was_calibrated_on():
     accuracy = (95_000 + 70_000 + 70_000 + 96_000) / (4 * rows)
     assert found["Accuracy"] == pytest.approx(accuracy, abs=1e-4)
     confusion = (165_000, 35_000, 34_000, 166_000)
-    told = {metric.name: metric.value for metric in realised(Labels(counts, right, confusion), EDGES)}
+    told = {metric.name: metric.value for metric in realised(Labels(EDGES, counts, right, confusion))}
     assert found["RocAuc"] == pytest.approx(told["RocAuc"], abs=1e-4)
     assert found["Brier"] == pytest.approx(told["Brier"], abs=1e-4)
     tilted = estimated(calibration, (rows, 0, 0, rows))
@@ -96,9 +96,9 @@ def test_cells_lie_between_nothing_and_one():
 
 
 def test_losses_have_as_many_labels_as_there_are():
-    assert losses("Accuracy", BINARY, EDGES) == [(79, 0.0), (21, 1.0)]
-    assert sum(n for n, _ in losses("Brier", BINARY, EDGES)) == 100
-    assert losses("MAE", BINARY, EDGES) == []
+    assert losses("Accuracy", BINARY) == [(79, 0.0), (21, 1.0)]
+    assert sum(n for n, _ in losses("Brier", BINARY)) == 100
+    assert losses("MAE", BINARY) == []
 
 
 def test_the_newest_labels_are_as_few_as_are_needed():
@@ -110,14 +110,15 @@ def test_the_newest_labels_are_as_few_as_are_needed():
     assert newest.sum.confusion[1] == sum(place % 3 for place in range(46, 50))
     newest.add(5_000, two(1, 30))
     assert (newest.sum.count, newest.since) == (30, 5_000), "what is too old is forgotten"
-    newest.add(5_010, Labels(errors=(3.0, 0.0, 1.0, 1.0)))
-    assert newest.sum == Labels(errors=(3.0, 0.0, 1.0, 1.0)), "another model's labels begin anew"
+    other = Labels((0.5,), (3, 0), (0, 0), (3, 0, 0, 0, 0, 0, 0, 0, 0))
+    newest.add(5_010, other)
+    assert newest.sum == other, "labels of other classes begin anew"
 
 
 def run(detector, steps, draw):
     """The number of the step with the alarm, or None."""
     for step in range(steps):
-        detector.take(draw(), EDGES)
+        detector.take(draw())
         if detector.alarmed:
             return step + 1
     return None
@@ -149,7 +150,7 @@ def test_good_times_take_the_proof_away():
     run(detector, 500, draws(1, 0.9))
     assert detector.alarmed
     for _ in range(20):
-        detector.take(two(1, 20), EDGES)
+        detector.take(two(1, 20))
     assert not detector.alarmed
 
 
@@ -177,7 +178,7 @@ def ranked(dice, separation, rows=40):
         cell = min(3, max(0, int(dice.gauss(1.5 + separation * (positive - 0.5), 1.0))))
         scored[cell] += 1
         right[cell] += positive
-    return Labels(tuple(scored), tuple(right), (rows // 2, 0, 0, rows // 2))
+    return Labels(EDGES, tuple(scored), tuple(right), (rows // 2, 0, 0, rows // 2))
 
 
 @pytest.mark.parametrize(("separation", "alarmed"), [(2.5, False), (0.3, True)])
@@ -190,5 +191,18 @@ def test_a_metric_that_labels_do_not_have_is_never_broken():
     for metric in ("Brier", "MAE", "RocAuc"):
         detector = Detector(Limit(metric, 0.1, 50), 300, 1)
         for _ in range(20):
-            detector.take(Labels((5, 5), (5, 5)), (0.5,))
+            detector.take(Labels((0.5,), (5, 5), (5, 5)))
         assert not detector.alarmed
+
+
+def test_labels_of_other_cells_are_added_without_their_scores():
+    other = Labels((0.1, 0.2), (5, 5, 5), (1, 1, 1), (8, 2, 3, 2))
+    assert not other.alike(BINARY)
+    plain = other.without_scores()
+    assert plain.alike(BINARY)
+    both = BINARY + plain
+    assert (both.scored, both.confusion, both.count) == (BINARY.scored, (64, 16, 10, 25), 115)
+    newest = Newest(40, 1_000)
+    for place, labels in enumerate((BINARY, plain, BINARY, plain, plain, plain)):
+        newest.add(place, labels)
+    assert (newest.sum.count, newest.sum.confusion) == (45, (24, 6, 9, 6))

@@ -44,6 +44,7 @@ class Course:
         self._closed = 0
         self._rows: Window | None = None
         self._labels = Labels()
+        self._like = Labels(edges=profile.edges if profile else ())
         self._scores: tuple[int, ...] = ()
 
     def obey(self, watch: Watch) -> bool:
@@ -60,7 +61,10 @@ class Course:
         if rows is not None and rows.rows:
             self._rows = rows if self._rows is None else self._rows + rows
         if labels.count:
-            self._labels = self._labels + labels if self._labels.count else labels
+            # A pod of another revision counts in the cells of its own profile.
+            known = labels if labels.alike(self._like) else labels.without_scores()
+            self._like = self._like if self._like.edges else known
+            self._labels = self._labels + known if self._labels.alike(known) else known
 
     def close(self, start: int) -> None:
         """Judge the bucket that is filling, if it began before `start`."""
@@ -100,17 +104,16 @@ class Course:
         return window.cells[roles.index("score")] if "score" in roles else ()
 
     def _quality(self, start: int, end: int, labels: Labels) -> Quality:
-        edges = self.profile.edges if self.profile else ()
         if labels.count:
             self._newest.add(start, labels)
             if self._detector is not None:
-                self._detector.take(labels, edges)
+                self._detector.take(labels)
         window, detector = self._newest.sum, self._detector
         return Quality(
             end,
             window.count,
             self._newest.since,
-            tuple(realised(window, edges, self._classes)),
+            tuple(realised(window, self._classes)),
             estimated(self.profile.calibration if self.profile else None, self._scores),
             self._delay(window.delays),
             detector.alarmed if detector else False,

@@ -49,6 +49,7 @@ class _Moments(Part):
 
 
 class _Scores(Part):
+    edges: Annotated[tuple[Limited, ...], Field(max_length=256)]
     n: Counts
     right: Counts
 
@@ -166,6 +167,7 @@ def question(port: int = PORT) -> Question[Reading]:
 def _labels(row: _Revision, delays: tuple[int, ...]) -> Labels:
     errors = row.errors
     return Labels(
+        row.scores.edges if row.scores else (),
         row.scores.n if row.scores else (),
         row.scores.right if row.scores else (),
         tuple(chain.from_iterable(row.confusion)),
@@ -202,8 +204,9 @@ def _check_moments(moments: _Moments, rows: int) -> None:
 
 def _check_labels(row: _Revision) -> None:
     if row.scores is not None:
-        pairs = zip(row.scores.right, row.scores.n, strict=False)
-        sound = len(row.scores.n) == len(row.scores.right) and all(right <= n for right, n in pairs)
+        told, right = row.scores.n, row.scores.right
+        demand(len(told) == len(right) == len(row.scores.edges) + 1, "outcomes.scores needs one more cell than edges")
+        sound = all(some <= every for some, every in zip(right, told, strict=True))
         demand(sound, "outcomes.scores: more labels are right than there are")
     demand({len(line) for line in row.confusion} <= {len(row.confusion)}, "outcomes.confusion is not square")
     if row.errors is not None:

@@ -9,7 +9,6 @@ alarms allowed per step. Labels are taken to be independent of each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from trimtab.evidence import means
@@ -57,14 +56,14 @@ class Detector:
         """Whether the limit is proven to be broken."""
         return self.evidence >= self.needed - 1e-9
 
-    def take(self, labels: Labels, edges: Sequence[float]) -> None:
-        """Take in the labels of a bucket; `edges` are those of the score."""
+    def take(self, labels: Labels) -> None:
+        """Take in the labels of a bucket."""
         if self.limit.metric in ("RocAuc", "MAE"):
             self._take_block(labels)
             return
         value = self.limit.value
         most = 1 - value if self.limit.metric == "Accuracy" else value
-        parts = losses(self.limit.metric, labels, edges)
+        parts = losses(self.limit.metric, labels)
         for place, stake in enumerate(STAKES):
             bet = min(stake / max(1 - most, 1e-9), MOST / max(most, 1e-9))
             won = math.fsum(n * math.log1p(bet * (loss - most)) for n, loss in parts)
@@ -92,7 +91,7 @@ class Detector:
             error = math.sqrt(max(squares / rows - mean * mean, 0.0) / rows)
             return (mean - self.limit.value) / error if error > 0 else None
         negative = [float(n - a) for n, a in zip(block.scored, block.right, strict=True)]
-        value = auc(block.right, negative) if block.classes == 2 else None
+        value = auc(block.right, negative) if block.classes == 2 and block.scored else None
         if value is None:
             return None
         error = auc_error(value, sum(block.right), sum(negative))

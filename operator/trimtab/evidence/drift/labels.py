@@ -6,8 +6,9 @@ import math
 import zlib
 from array import array
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 from trimtab.evidence.drift.reference import Cells
 
@@ -18,6 +19,8 @@ Values = tuple[float, ...]
 class Labels:
     """Sums over labelled predictions of one model version; what a model does not have is empty."""
 
+    edges: Values = ()
+    """Of the score's cells. Labels in other cells are not added to these."""
     scored: Cells = ()
     """Labels by cell of the score."""
     right: Cells = ()
@@ -47,6 +50,7 @@ class Labels:
 
     def _with(self, other: Labels, sign: int) -> Labels:
         return Labels(
+            self.edges or other.edges,
             _whole(self.scored, other.scored, sign),
             _whole(self.right, other.right, sign),
             _whole(self.confusion, other.confusion, sign),
@@ -55,8 +59,13 @@ class Labels:
         )
 
     def alike(self, other: Labels) -> bool:
-        """Whether both have the same parts of the same sizes."""
-        return all(len(a) == len(b) for a, b in zip(_parts(self), _parts(other), strict=True))
+        """Whether they can be added: the parts that both have are of the same cells."""
+        same = all(len(a) == len(b) or not a or not b for a, b in zip(_parts(self), _parts(other), strict=True))
+        return same and (self.edges == other.edges or not self.edges or not other.edges)
+
+    def without_scores(self) -> Labels:
+        """The same labels, were their scores not known."""
+        return replace(self, edges=(), scored=(), right=())
 
 
 def _parts(labels: Labels) -> tuple[Values, ...]:
@@ -78,34 +87,43 @@ class Newest:
 
     def __init__(self, least: int, longest: int) -> None:
         self._least, self._longest = least, longest
-        self._kept: deque[tuple[int, int, bytes]] = deque()
-        self._like = Labels()
+        self._kept: deque[_Kept] = deque()
         self.sum = Labels()
 
     def add(self, start: int, labels: Labels) -> None:
         """Take in a bucket, later than all before it."""
-        if not labels.alike(self._like):
-            self._like = labels
+        if not labels.alike(self.sum):
             self._kept.clear()
-            self.sum = labels - labels
+            self.sum = Labels()
         self.sum += labels
-        self._kept.append((start, labels.count, _packed(labels)))
-        while self._kept[0][0] < start - self._longest or self.sum.count - self._kept[0][1] >= self._least:
-            self.sum -= _unpacked(self._kept.popleft()[2], self._like)
+        self._kept.append(_packed(start, labels))
+        while self._kept[0].start < start - self._longest or self.sum.count - self._kept[0].labels >= self._least:
+            self.sum -= _unpacked(self._kept.popleft(), labels.edges)
 
     @property
     def since(self) -> int:
         """When the oldest bucket began; 0 without one."""
-        return self._kept[0][0] if self._kept else 0
+        return self._kept[0].start if self._kept else 0
 
 
-def _packed(labels: Labels) -> bytes:
-    return zlib.compress(array("d", [value for part in _parts(labels) for value in part]).tobytes(), 1)
+class _Kept(NamedTuple):
+    """A bucket in few bytes."""
+
+    start: int
+    labels: int
+    sizes: tuple[int, ...]
+    content: bytes
 
 
-def _unpacked(content: bytes, like: Labels) -> Labels:
-    values = array("d", zlib.decompress(content)).tolist()
-    ends = list(accumulate(map(len, _parts(like)), initial=0))
+def _packed(start: int, labels: Labels) -> _Kept:
+    parts = _parts(labels)
+    content = array("d", [value for part in parts for value in part]).tobytes()
+    return _Kept(start, labels.count, tuple(map(len, parts)), zlib.compress(content, 1))
+
+
+def _unpacked(kept: _Kept, edges: Values) -> Labels:
+    values = array("d", zlib.decompress(kept.content)).tolist()
+    ends = list(accumulate(kept.sizes, initial=0))
     scored, right, confusion, errors, delays = (values[a:b] for a, b in pairwise(ends))
     cells = [tuple(map(int, part)) for part in (scored, right, confusion, delays)]
-    return Labels(cells[0], cells[1], cells[2], tuple(errors), cells[3])
+    return Labels(edges, cells[0], cells[1], cells[2], tuple(errors), cells[3])

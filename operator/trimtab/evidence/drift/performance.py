@@ -68,15 +68,15 @@ def estimated(calibration: Calibration | None, scores: Sequence[int]) -> dict[st
     return found if ranked is None else {**found, "RocAuc": ranked}
 
 
-def realised(labels: Labels, edges: Sequence[float], classes: Sequence[str] = ()) -> list[Metric]:
-    """All figures that the labels allow; `edges` are those of the score, `classes` name the rows of the confusion."""
+def realised(labels: Labels, classes: Sequence[str] = ()) -> list[Metric]:
+    """All figures that the labels allow; `classes` name the rows of the confusion."""
     if not labels.count:
         return []
     if labels.errors:
         return [*_regression(labels)]
     found = [_share("Accuracy", _correct(labels), labels.count)]
     if labels.classes == 2 and sum(labels.scored) > 0:
-        found += _binary(labels, edges)
+        found += _binary(labels)
     return [*found, *_recalls(labels, classes)]
 
 
@@ -105,14 +105,14 @@ def auc_error(value: float, positive: float, negative: float) -> float:
     return math.sqrt(max(spread, 0.0) / (positive * negative))
 
 
-def losses(name: str, labels: Labels, edges: Sequence[float]) -> list[tuple[int, float]]:
+def losses(name: str, labels: Labels) -> list[tuple[int, float]]:
     """How many labels have which loss between 0 and 1, for Accuracy (wrong or not) and Brier (squared distance)."""
     if name == "Accuracy":
         correct = _correct(labels)
         return [(correct, 0.0), (labels.count - correct, 1.0)]
-    if name != "Brier" or labels.classes != 2:
+    if name != "Brier" or labels.classes != 2 or not labels.scored:
         return []
-    cells = zip(middles(edges), labels.right, labels.scored, strict=True)
+    cells = zip(middles(labels.edges), labels.right, labels.scored, strict=True)
     return [part for x, a, n in cells for part in ((a, (1 - x) ** 2), (n - a, x * x)) if part[0]]
 
 
@@ -129,14 +129,14 @@ def _share(name: str, hits: int, rows: int) -> Metric:
     return Metric(name, p, max(0.0, middle - half), min(1.0, middle + half))
 
 
-def _binary(labels: Labels, edges: Sequence[float]) -> Iterator[Metric]:
+def _binary(labels: Labels) -> Iterator[Metric]:
     positive = [float(n) for n in labels.right]
     negative = [float(n - a) for n, a in zip(labels.scored, labels.right, strict=True)]
     ranked = auc(positive, negative)
     if ranked is not None:
         half = Z * auc_error(ranked, sum(positive), sum(negative))
         yield Metric("RocAuc", ranked, max(0.0, ranked - half), min(1.0, ranked + half))
-    total, squares = _brier(middles(edges), positive, negative)
+    total, squares = _brier(middles(labels.edges), positive, negative)
     yield _mean("Brier", sum(labels.scored), total, squares)
 
 
