@@ -33,7 +33,7 @@ def test_every_bound_of_every_field_is_kept(plane: ControlPlane, breach: Breach)
 
 def test_the_table_is_as_long_as_promised() -> None:
     assert len(BAD) >= 60
-    assert {row.manifest["kind"] for row in BAD} == {"MLModel", "ModelDeployment", "ABTest"}
+    assert {row.manifest["kind"] for row in BAD} == {"MLModel", "ModelDeployment", "ABTest", "RetrainSchedule"}
 
 
 @pytest.mark.parametrize(

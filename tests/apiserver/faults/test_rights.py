@@ -131,7 +131,7 @@ async def test_it_uses_all_its_rights_and_needs_no_other(
     finalizers = {right for right in rights if right.resource.endswith("/finalizers")}
     assert rights - used(records) == finalizers, "granted, but not used"
     assert used(records) - rights == set(), "used, but not granted"
-    plurals = ("mlmodels", "modeldeployments", "abtests")
+    plurals = ("mlmodels", "modeldeployments", "abtests", "retrainschedules")
     assert {right.resource for right in finalizers} == {f"{plural}/finalizers" for plural in plurals}
     assert operator.exit_code is None
 
@@ -149,6 +149,7 @@ async def _life(life: Life) -> list[tuple[str, str]]:
     scaled = await life.autoscale(AUTOSCALING, 2, version=1)
     await life.autoscale(None, 2, version=1)
     await _experiment(life)
+    await _schedule(life)
     await life.delete()
     children = (key.split() for key in {**created, **scaled} if key not in ("model", "deployment"))
     return [(kind, name) for kind, name in children]
@@ -167,6 +168,21 @@ async def _experiment(life: Life) -> None:
 
     await until(told, 10, "the experiment says that its arms are missing")
     await life.kube.delete("ABTest", life.namespace, "e")
+
+
+async def _schedule(life: Life) -> None:
+    """One that waits for its model, and says so."""
+    spec = {"model": "missing", "job": {"template": {"image": "train:1"}}}
+    meta = {"name": "s", "namespace": life.namespace}
+    body = {"apiVersion": "trimtab.dev/v1alpha1", "kind": "RetrainSchedule", "metadata": meta, "spec": spec}
+    await life.kube.create(body)
+
+    async def told() -> bool:
+        obj = await life.kube.get("RetrainSchedule", life.namespace, "s")
+        return bool(condition(obj or {}, "Ready").get("reason") == "ModelNotFound")
+
+    await until(told, 10, "the schedule says that its model is missing")
+    await life.kube.delete("RetrainSchedule", life.namespace, "s")
 
 
 async def _life_among_strangers(life: Life, children: Sequence[tuple[str, str]]) -> None:
