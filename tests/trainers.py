@@ -60,13 +60,13 @@ class Attempt:
         self.process: BaseProcess = context.Process(target=_attempt, args=(self.environ, behaviour), daemon=True)
         self.process.start()
 
-    def ended(self, seconds: float = 120) -> int:
+    def ended(self, seconds: float = 240) -> int:
         """The exit code, or the negative of the signal."""
         self.process.join(seconds)
         assert self.process.exitcode is not None, self.log()
         return self.process.exitcode
 
-    def reached(self, step: int, seconds: float = 60) -> None:
+    def reached(self, step: int, seconds: float = 240) -> None:
         """Wait until the training has done so many steps."""
         until = time.monotonic() + seconds
         while f"step {step}\n" not in self.log():

@@ -76,7 +76,10 @@ def _laptop_run(job: TrainingJob) -> Iterator[TrainingRun]:
 
     mlflow.set_experiment(job.experiment)
     with mlflow.start_run() as active:
-        yield TrainingRun(job, str(active.info.run_id))
+        run = TrainingRun(job, str(active.info.run_id))
+        yield run
+    if job.checkpoint_dir is None:
+        shutil.rmtree(run.checkpoint_dir, ignore_errors=True)
 
 
 @contextmanager

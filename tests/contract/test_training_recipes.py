@@ -74,7 +74,7 @@ class Job:
 
     def run_to_end(self, command: list[str], code: int = 0, **environ: str) -> str:
         process = self.start(command, **environ)
-        said, _ = process.communicate(timeout=240)
+        said, _ = process.communicate(timeout=400)
         assert process.returncode == code, said[-4000:]
         assert list((self.home / "cwd").iterdir()) == []
         return said
@@ -143,7 +143,7 @@ def test_search_over_an_indexed_job(server: str, tmp_path: Path, data: Path, mon
         )
         for index, job in enumerate(jobs)
     ]
-    said = [pod.communicate(timeout=240)[0] for pod in pods]
+    said = [pod.communicate(timeout=400)[0] for pod in pods]
     assert [pod.returncode for pod in pods] == [0, 0, 0], "\n".join(said)
     imported = jobs[0].is_importable(monkeypatch)
     assert imported["runtime"] == "onnx"
@@ -170,7 +170,7 @@ def test_search_goes_on_after_a_kill(server: str, tmp_path: Path, data: Path, mo
     command = [*RECIPE, "trimtab_toolbox.recipes.search", *flags]
     first = job.start(command)
     journal = tmp_path / "checkpoints" / "search-1" / "study.journal"
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while trials(journal) < 2:
         assert first.poll() is None, first.communicate()[0]
         assert time.monotonic() < until
@@ -223,6 +223,7 @@ def test_the_example_on_a_laptop(server: str, tmp_path: Path) -> None:
     job.run_to_end([sys.executable, str(EXAMPLES / "train.py")])
     (version,) = mlflow.MlflowClient(server).search_model_versions("name = 'tumour'")
     assert "trimtab.dev/run-id" not in version.tags
+    assert not list((tmp_path / "tmp").rglob("trees.txt"))
 
 
 def test_the_example_without_the_toolbox(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,27 +10,23 @@ others have begun, fits the best settings on all rows, and hands over.
 
 from __future__ import annotations
 
-import os
-import time
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab_serving.cpu import cores
-from trimtab_serving.outcome import Failure, Reason
 from trimtab_toolbox.attempt import TrainingRun
 from trimtab_toolbox.evaluation.metrics import METRICS
 from trimtab_toolbox.recipes.classify import folds
 from trimtab_toolbox.recipes.data import Rows, is_regression, load
 from trimtab_toolbox.recipes.model import hand_over, measure, pipeline
 from trimtab_toolbox.recipes.options import Flag, Options, recipe
+from trimtab_toolbox.recipes.study import ended, finished, open_study, wait_for_others
 
 if TYPE_CHECKING:
     import optuna
 
 TRIALS = Flag("trials", "RECIPE_TRIALS", 40, "how many settings to try, over all pods")
 PATIENCE = Flag("patience", "RECIPE_PATIENCE", 20, "end when so many trials in a row were no better")
-JOURNAL = "study.journal"
 
 
 def main() -> None:
@@ -39,7 +35,7 @@ def main() -> None:
         learn, held_out = load(options, run.seed)
         study = open_study(run, METRICS[options.metric].sign)
         began = datetime.now()  # noqa: DTZ005 - as Optuna notes its times
-        while not finished(study, options):
+        while not finished(study, options.numbers["trials"], options.numbers["patience"]):
             study.optimize(lambda trial: objective(trial, learn, options, run), n_trials=1)
             run.progress(len(ended(study)), options.numbers["trials"])
         if run.index:
@@ -50,40 +46,6 @@ def main() -> None:
         regression = is_regression(options.metric)
         model = pipeline(learn, _estimator(settings, run.seed, regression), run.seed, regression=regression)
         hand_over(run, options, model.fit(*learn[:2]), learn, held_out)
-
-
-def open_study(run: TrainingRun, sign: int) -> optuna.Study:
-    """The study of all attempts and pods of this run."""
-    import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    run.checkpoint_dir.mkdir(parents=True, exist_ok=True)
-    path = run.checkpoint_dir / JOURNAL
-    if run.index is None:
-        _mend(path)
-    elif not os.environ.get("TRIMTAB_CHECKPOINT_DIR"):
-        message = "the pods of an Indexed Job need a volume to share a study: set job.checkpoints.claimName"
-        raise Failure(Reason.SETTINGS_INVALID, message)
-    backend = JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path)))
-    study = optuna.create_study(
-        study_name="search",
-        storage=JournalStorage(backend),
-        direction="maximize" if sign > 0 else "minimize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=0),
-        load_if_exists=True,
-    )
-    # A sampler that began anew would propose again what it proposed at first.
-    seed = run.seed + 1_000_003 * (run.index or 0) + len(study.trials)
-    study.sampler = optuna.samplers.TPESampler(seed=seed % 2**32, constant_liar=run.index is not None)
-    return study
-
-
-def _mend(path: Path) -> None:
-    """Cut off the line that an attempt was killed in: what follows it could not be read."""
-    if path.exists() and not (content := path.read_bytes()).endswith(b"\n"):
-        path.write_bytes(content[: content.rfind(b"\n") + 1])
 
 
 def objective(trial: optuna.Trial, rows: Rows, options: Options, run: TrainingRun) -> float:
@@ -107,35 +69,6 @@ def objective(trial: optuna.Trial, rows: Rows, options: Options, run: TrainingRu
         if trial.should_prune():
             raise optuna.TrialPruned
     return sum(values) / len(values)
-
-
-def ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """The trials that came to an end, by themselves or pruned; those of killed attempts never do."""
-    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-
-
-def finished(study: optuna.Study, options: Options) -> bool:
-    """Whether all trials are done, or nothing better has come for so many that the search ends early."""
-    done = ended(study)
-    if len(done) >= options.numbers["trials"]:
-        return True
-    whole = [trial for trial in done if trial.state.name == "COMPLETE"]
-    if not whole:
-        return False
-    best = study.best_trial.number
-    return sum(trial.number > best for trial in done) >= options.numbers["patience"]
-
-
-def wait_for_others(run: TrainingRun, study: optuna.Study, began: datetime) -> None:
-    """Wait for the trials that other pods run now, at most as long as three times the longest that has ended."""
-    lasted = [trial.duration.total_seconds() for trial in ended(study) if trial.duration is not None]
-    until = time.monotonic() + 3 * max(lasted, default=0.0)
-    while time.monotonic() < until and any(
-        trial.state.name == "RUNNING" and trial.datetime_start is not None and trial.datetime_start > began
-        for trial in study.get_trials(deepcopy=False)
-    ):
-        run.stop_if_asked()
-        time.sleep(0.2)
 
 
 def _estimator(settings: dict[str, Any], seed: int, regression: bool) -> Any:

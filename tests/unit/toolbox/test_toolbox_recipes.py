@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 from imblearn.over_sampling import SMOTE, RandomOverSampler
@@ -16,7 +17,7 @@ from trimtab_serving.outcome import Failure
 from trimtab_toolbox import BadData
 from trimtab_toolbox.attempt import TrainingRun
 from trimtab_toolbox.job import TrainingJob
-from trimtab_toolbox.recipes import automl, classify, search
+from trimtab_toolbox.recipes import automl, classify, search, study
 from trimtab_toolbox.recipes.data import Rows, load, prepare, read, split
 from trimtab_toolbox.recipes.model import measure, pipeline
 from trimtab_toolbox.recipes.options import Flag, Options, read_options
@@ -184,10 +185,10 @@ def test_folds_in_time_judge_what_comes_later() -> None:
 
 def test_a_journal_is_mended_after_a_kill(tmp_path: Path) -> None:
     path = tmp_path / "study.journal"
-    search._mend(path)
+    study._mend(path)
     assert not path.exists()
     path.write_text('{"op": 1}\n{"op"')
-    search._mend(path)
+    study._mend(path)
     assert path.read_text() == '{"op": 1}\n'
 
 
@@ -195,7 +196,26 @@ def test_a_study_that_cannot_be_shared_is_not_begun(tmp_path: Path, monkeypatch:
     monkeypatch.delenv("TRIMTAB_CHECKPOINT_DIR", raising=False)
     run = TrainingRun(TrainingJob(output_dir=tmp_path, index=1), "r")
     with pytest.raises(Failure, match=r"need a volume to share a study: set job\.checkpoints\.claimName"):
-        search.open_study(run, 1)
+        study.open_study(run, 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "trials", "done"),
+    [
+        ([3.0, 1.0], 2, True),
+        ([3.0, 1.0, 2.0], 9, False),
+        ([3.0, 1.0, 2.0, 2.0], 9, True),
+        ([3.0, 2.0, 1.0, 0.5], 9, False),
+    ],
+)
+def test_a_search_ends_when_nothing_better_comes(values: list[float], trials: int, done: bool) -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    found = optuna.create_study()
+    for value in values:
+        found.add_trial(optuna.trial.create_trial(value=value))
+    found.ask()  # one that was killed
+    assert study.finished(found, trials, 2) is done
+    assert len(study.ended(found)) == len(values)
 
 
 def test_what_flaml_has_found_survives_a_checkpoint() -> None:
