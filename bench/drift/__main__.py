@@ -25,7 +25,7 @@ def main() -> None:
     dice, began = np.random.default_rng(given.seed), time.process_time()
     show("False episodes a month (share of the time in alarm), without drift", stationary(dice, given.months))
     show("Minutes from a shift to the alarm, median", delays(dice, given.runs))
-    show("One look at 20 numbers", cost(dice))
+    show("Looks at 20 numbers, of one deployment and of many", cost(dice))
     print(f"\n{time.process_time() - began:.0f} s of processor time")
 
 

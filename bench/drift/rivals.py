@@ -1,6 +1,6 @@
 """False alarms of Evidently's and NannyML's defaults on the streams that the rule is simulated on.
 
-    python -m bench.drift.rivals [--days 2] [--seed 1]
+    python -m bench.drift.rivals [--days 1] [--seed 1]
 
 The counts are those of `bench.drift`; for the peers a value is drawn within each row's decile. Everybody looks once an
 hour at the same window, of an hour where the mix has no other, after the first window has filled. What is shown is the
@@ -88,7 +88,7 @@ def rivals(dice: Dice, days: int) -> Iterator[tuple[str, dict[str, str]]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--days", type=int, default=2, help="simulated days for each of the mixes")
+    parser.add_argument("--days", type=int, default=1, help="simulated days for each of the mixes")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     began = time.perf_counter()

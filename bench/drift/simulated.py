@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bench.drift.counting import Pod
 from bench.drift.mixes import DAY, FEATURES, HOUR, MIXES, MONTH, Dice, Mix, reference_of, stream
 from bench.drift.rule import alarms, episodes, looks
-from trimtab.evidence.drift.history import History
+from trimtab.evidence.drift.history import BUCKET, History
 from trimtab.evidence.drift.judge import judge
-from trimtab.evidence.drift.table import Binning, Rows
 
 
 def stationary(dice: Dice, months: int) -> Iterator[tuple[str, dict[str, str]]]:
@@ -37,6 +37,8 @@ def delay(dice: Dice, mix: Mix, shift: float) -> float:
     return 5.0 * (after[0] + 1) if len(after) else math.inf
 
 
+FLEET = 200
+"""Deployments of one operator."""
 DELAYED = (Mix("100 rows, 1 h", 100), Mix("1,000 rows, 1 h", 1_000), Mix("100 rows, 6 h", 100, window=6 * HOUR))
 
 
@@ -48,19 +50,24 @@ def delays(dice: Dice, runs: int) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def cost(dice: Dice) -> Iterator[tuple[str, dict[str, str]]]:
-    """Processor time of one look at twenty numbers, from counts, as the operator has them."""
-    texts = {f"f{i}": [repr(x) for x in dice.normal(size=10_000).tolist()] for i in range(FEATURES)}
-    binning = Binning(texts)
-    rows = Rows(binning, texts)
-    history, window = History(binning.reference), rows.window(0, 100, 0)
+    """Processor time of one look at twenty numbers, from counts as pods give them, and what a week of them takes."""
+    pod = Pod(dice.normal(size=(10_000, FEATURES)).astype(np.float32))
+    reference = pod.reference()
+    windows = [pod.window(dice.normal(size=(100, FEATURES)).astype(np.float32)) for _ in range(50)]
+    history = History(reference)
     judged, kept = [], []
-    for place in range(300):
+    for place in range(7 * DAY):
         began = time.process_time()
-        history.add(place * 300, window)
+        history.add(place * BUCKET, windows[place % len(windows)])
         chosen = history.choose()
         between = time.process_time()
-        judge(binning.reference, chosen.window, chosen.effects)
         kept.append(between - began)
-        judged.append(time.process_time() - between)
-    found = {"taking counts in": kept, "judging them": judged}
-    yield "milliseconds, median", {name: f"{1_000 * float(np.median(times)):.1f}" for name, times in found.items()}
+        if place % 7 == 0:
+            judge(reference, chosen.window, chosen.effects)
+            judged.append(time.process_time() - between)
+    took = [float(np.median(times)) for times in (kept, judged)]
+    yield "taking counts in, ms", {"one": f"{1_000 * took[0]:.1f}", f"{FLEET}": f"{1_000 * FLEET * took[0]:.0f}"}
+    yield "judging them, ms", {"one": f"{1_000 * took[1]:.1f}", "": f"{1_000 * FLEET * took[1]:.0f}"}
+    yield "of a processor, at a look each 5 minutes", {"one": "", "": f"{FLEET * sum(took) / BUCKET:.2%}"}
+    packed = history.size() / 2**20
+    yield "a week of counts, MiB", {"one": f"{packed:.2f}", "": f"{FLEET * packed:.0f}"}
