@@ -6,9 +6,9 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -20,6 +20,30 @@ REQUIREMENTS = {
     "nannyml": ("nannyml==0.13.1", "statsmodels==0.15.0", "numpy==2.4.6", "pandas==2.3.3", "scipy==1.17.1"),
 }
 SILENT = {"DO_NOT_TRACK": "1", "ITERATIVE_DO_NOT_TRACK": "1", "NML_DISABLE_USAGE_LOGGING": "1"}
+
+
+class Stream(NamedTuple):
+    """Rows to be looked at window by window, and what they are compared with."""
+
+    reference: pd.DataFrame
+    current: pd.DataFrame
+    bounds: list[tuple[int, int]]
+    """The first row of each window, and the one after its last."""
+    categorical: tuple[str, ...] = ()
+    size: int = 1_000
+    """How many rows the reference's chunks have, for those who learn from them."""
+
+
+def claims(peer: str, streams: Sequence[Stream]) -> list[list[list[bool]]]:
+    """By stream, window and column: whether the peer's defaults say that it drifted."""
+    tables: dict[str, pd.DataFrame] = {}
+    asked = []
+    for place, stream in enumerate(streams):
+        tables |= {f"reference {place}": stream.reference, f"current {place}": stream.current}
+        more = {} if peer == "evidently" else {"size": stream.size}
+        asked.append({"bounds": stream.bounds, "categorical": list(stream.categorical), **more})
+    found: list[list[list[bool]]] = ask(peer, "windows", tables, streams=asked)
+    return found
 
 
 def ask(peer: str, what: str, tables: Mapping[str, pd.DataFrame], **asked: Any) -> Any:

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -103,17 +102,19 @@ def periods(data: Dated) -> Iterator[tuple[str, Cells]]:
     half = dice.random(len(first)) < 0.5
     compared = [(f"{order[0]}, its other half", first[half], first[~half])]
     compared += [(name, first, data.rows[data.period == name]) for name in order[1:]]
-    for name, before, after in compared:
-        binning = Binning(texts(before), data.categorical)
-        found = offline.compare(binning, texts(after))
+    streams = [_stream(data, _some(dice, before), _some(dice, after)) for _, before, after in compared]
+    told = {peer: peers.claims(peer, streams) for peer in ("evidently", "nannyml")}
+    for place, (name, before, after) in enumerate(compared):
+        found = offline.compare(Binning(texts(before), data.categorical), texts(after))
         claims = {"Trimtab": _claim(found["state"], found["worst"])}
-        for peer, more in (("evidently", {}), ("nannyml", {"size": max(100, min(len(before), SAMPLE) // 10)})):
-            some, others = _some(dice, before), _some(dice, after)
-            asked: dict[str, Any] = {"bounds": [[0, len(others)]], "categorical": list(data.categorical), **more}
-            told = peers.ask(peer, "windows", {"reference": some, "current": others}, **asked)[0]
-            drifted = [column for column, claim in zip(others, told, strict=True) if claim]
-            claims[peer] = _claim(f"{len(drifted)} of {len(told)}", drifted)
+        for peer, by_stream in told.items():
+            claimed = [column for column, drifted in zip(after, by_stream[place][0], strict=True) if drifted]
+            claims[peer] = _claim(f"{len(claimed)} of {len(after.columns)}", claimed)
         yield f"{name} ({len(after):,})", claims
+
+
+def _stream(data: Dated, before: pd.DataFrame, after: pd.DataFrame) -> peers.Stream:
+    return peers.Stream(before, after, [(0, len(after))], data.categorical, max(20, len(before) // 10))
 
 
 def _some(dice: np.random.Generator, rows: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -53,9 +53,15 @@ def tables(dice: Dice, mix: Mix, counts: NDArray[Any]) -> dict[str, pd.DataFrame
     }
 
 
-def compared(dice: Dice, mix: Mix, days: int) -> dict[str, str]:
-    """What each of them claims of one stream without drift."""
-    # A day before the first look, so that everybody's first window is whole and the spread of rows is known.
+class Simulated(NamedTuple):
+    """One stream without drift: what our rule and the bare ones say at each look, and the stream for the peers."""
+
+    told: dict[str, NDArray[Any]]
+    rows: peers.Stream
+
+
+def simulated(dice: Dice, mix: Mix, days: int) -> Simulated:
+    """A day before the first look, so that everybody's first window is whole and the spread of rows is known."""
     buckets = (days + 1) * DAY
     counts = stream(dice, mix, buckets)
     found = looks(counts, mix, reference_of(dice, mix, buckets))
@@ -63,27 +69,27 @@ def compared(dice: Dice, mix: Mix, days: int) -> dict[str, str]:
     ends = np.cumsum(counts[0].sum(axis=1))
     starts = np.concatenate([[0], ends])
     bounds = [(int(starts[place + 1 - mix.window]), int(ends[place])) for place in at]
-    asked: dict[str, Any] = {"bounds": bounds, "categorical": []}
-    given = tables(dice, mix, counts)
-    less = {**given, "reference": given["reference"].iloc[:LESS]}
-    evidently = np.array(peers.ask("evidently", "windows", less, **asked))
     size = max(1, int(np.median([stop - start for start, stop in bounds])))
-    nannyml = np.array(peers.ask("nannyml", "windows", given, size=min(size, REFERENCE // 5), **asked))
-    told = {
-        "Trimtab": alarms(found.ours)[at],
-        "PSI > 0.2": found.psi[at],
-        "p < 0.05": found.p_value[at],
-        "Evidently, any column": evidently.any(axis=1),
-        "Evidently, half of them": evidently.mean(axis=1) >= 0.5,
-        "NannyML, any column": nannyml.any(axis=1),
-    }
-    return {name: f"{np.mean(claims):.0%}" for name, claims in told.items()}
+    given = tables(dice, mix, counts)
+    told = {"Trimtab": alarms(found.ours)[at], "PSI > 0.2": found.psi[at], "p < 0.05": found.p_value[at]}
+    rows = peers.Stream(given["reference"], given["current"], bounds, size=min(size, REFERENCE // 5))
+    return Simulated(told, rows)
 
 
 def rivals(dice: Dice, days: int) -> Iterator[tuple[str, dict[str, str]]]:
     """A row for each mix."""
-    for mix in MIXES:
-        yield mix.name, compared(dice, mix, days)
+    made = [simulated(dice, mix, days) for mix in MIXES]
+    less = [one.rows._replace(reference=one.rows.reference.iloc[:LESS]) for one in made]
+    evidently = map(np.array, peers.claims("evidently", less))
+    nannyml = map(np.array, peers.claims("nannyml", [one.rows for one in made]))
+    for mix, one, theirs, others in zip(MIXES, made, evidently, nannyml, strict=True):
+        told = {
+            **one.told,
+            "Evidently, any column": theirs.any(axis=1),
+            "Evidently, half of them": theirs.mean(axis=1) >= 0.5,
+            "NannyML, any column": others.any(axis=1),
+        }
+        yield mix.name, {name: f"{np.mean(claims):.0%}" for name, claims in told.items()}
 
 
 def main() -> None:

@@ -48,7 +48,10 @@ def main():
     if asked["what"] == "preset":
         found = preset(tables["reference"], tables["current"])
     else:
-        found = windows(tables["current"], tables["reference"], asked["bounds"], set(asked["categorical"]))
+        found = [
+            windows(tables[f"current {i}"], tables[f"reference {i}"], stream["bounds"], set(stream["categorical"]))
+            for i, stream in enumerate(asked["streams"])
+        ]
     print(json.dumps(found, default=np.generic.item))
 
 

@@ -54,7 +54,10 @@ def main():
     if asked["what"] == "estimates":
         found = estimates(tables["current"], tables["reference"], asked["size"])
     else:
-        found = windows(tables["current"], tables["reference"], asked["bounds"], asked["categorical"], asked["size"])
+        found = [
+            windows(tables[f"current {i}"], tables[f"reference {i}"], **stream)
+            for i, stream in enumerate(asked["streams"])
+        ]
     print(json.dumps(found, default=np.generic.item))
 
 
