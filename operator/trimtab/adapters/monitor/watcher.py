@@ -8,6 +8,7 @@ no bucket. What a pod counted between its last reading and its end is lost.
 from __future__ import annotations
 
 import logging
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -170,8 +171,12 @@ class Watcher:
 
 
 def _dated(rows: Window, start: int) -> Window:
-    """The window with its rows put down to an hour of the day."""
-    return replace(rows, hours=tuple(rows.rows if hour == hour_of(start) else 0 for hour in range(HOURS)))
+    """The window with its rows put down to an hour of the day, and sums that need less room when they are packed."""
+    hours = tuple(rows.rows if hour == hour_of(start) else 0 for hour in range(HOURS))
+    if rows.moments is None:
+        return replace(rows, hours=hours)
+    n, sums, products = rows.moments
+    return replace(rows, hours=hours, moments=(n, tuple(array("f", sums)), tuple(array("f", products))))
 
 
 def _since(last: _Last | None, current: _Last, *, whole: bool) -> tuple[Window | None, dict[str, Labels]] | None:

@@ -1,14 +1,14 @@
 """The last seven days of counts, and the shortest window of them that is long enough to judge.
 
-Buckets of 5 minutes, kept packed for a day, and for a week as sums of an hour; the sums of the windows are carried on,
-so that a look costs what came and went since the last one. Versions are never mixed: each has a history of its own.
+Buckets of 5 minutes, kept packed for six hours, and for a week as sums of an hour; the sums of the windows are carried
+on, so that a look costs what came and went since the last one. Versions are never mixed: each has a history of its own.
 With buckets of another length all is that much shorter or longer: an hour is twelve of them, a day 288.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
@@ -22,6 +22,8 @@ HOUR, DAY = 3_600, 86_400
 LENGTHS = (HOUR, 6 * HOUR, DAY, 7 * DAY)
 DAILY = (DAY, 7 * DAY)
 """The windows for traffic with a daily cycle, where the reference does not know the hours of the day."""
+SHORT = 6
+"""Windows of more hours let go of an hour at a time."""
 SPREAD_OVER = 6
 """Buckets are compared within each of the last six hours: a shift between hours must not look like dependent rows."""
 
@@ -64,37 +66,17 @@ class Successions:
 
 
 class Trail:
-    """The sum of the last `length` seconds. Where buckets are too many it forgets `grain` seconds of them at a time."""
+    """The sum of the last `length` seconds, and the parts of it that will be let go of."""
 
-    def __init__(self, length: int, grain: int, like: Window) -> None:
+    def __init__(self, length: int, like: Window) -> None:
         self.length = length
         self.window = like
-        self._grain = grain
-        self._parts: deque[tuple[int, Packed]] = deque()
-        self._open: tuple[int, Window] | None = None
-
-    def add(self, start: int, counted: Window, kept: Packed) -> None:
-        """Take in a bucket, later than all before it, which is also given packed."""
-        self.window += counted
-        if not self._grain:
-            self._parts.append((start, kept))
-            return
-        own = start - start % self._grain
-        if self._open is not None and self._open[0] == own:
-            self._open = (own, self._open[1] + counted)
-            return
-        if self._open is not None:
-            self._parts.append((self._open[0], packed(self._open[1])))
-        self._open = (own, counted)
+        self.parts: deque[tuple[int, Packed]] = deque()
 
     def forget(self, before: int, like: Window) -> None:
         """Let go of what began before that time; `like` is a window of the same parts."""
-        while self._parts and self._parts[0][0] < before:
-            self.window -= unpacked(self._parts.popleft()[1], like)
-
-    def kept(self) -> Iterator[Packed]:
-        """What it will let go of."""
-        return (part for _, part in self._parts)
+        while self.parts and self.parts[0][0] < before:
+            self.window -= unpacked(self.parts.popleft()[1], like)
 
 
 class History:
@@ -107,7 +89,8 @@ class History:
         self._hours = bucket * HOUR // BUCKET
         days = bucket * DAY // BUCKET
         lengths = lengths or [bucket * length // BUCKET for length in LENGTHS]
-        self._trails = [Trail(n, 0 if n <= days else self._hours, self._like) for n in sorted(lengths)]
+        self._trails = [Trail(length, self._like) for length in sorted(lengths)]
+        self._open: tuple[int, Window] | None = None
         self._hour = -1
         self._spread: list[Spread] = []
         self._tests: list[deque[Test]] = [deque(maxlen=SPREAD_OVER - 1) for _ in self._features]
@@ -127,10 +110,27 @@ class History:
             spread.take(part)
         for scale in self._scales:
             scale.add(start, groups)
-        kept = packed(counted)
+        self._keep(start, counted)
         for trail in self._trails:
-            trail.add(start, counted, kept)
+            trail.window += counted
             trail.forget(start + self._bucket - trail.length, counted)
+
+    def _keep(self, start: int, counted: Window) -> None:
+        """Keep what will be let go of: buckets for the short windows, sums of an hour for the long ones."""
+        short = [trail for trail in self._trails if trail.length <= SHORT * self._hours]
+        kept = packed(counted)
+        for trail in short:
+            trail.parts.append((start, kept))
+        own = start - start % self._hours
+        if self._open is not None and self._open[0] == own:
+            self._open = (own, self._open[1] + counted)
+            return
+        if self._open is not None:
+            closed = (self._open[0], packed(self._open[1]))
+            for trail in self._trails:
+                if trail not in short:
+                    trail.parts.append(closed)
+        self._open = (own, counted)
 
     def choose(self) -> Chosen:
         """The shortest window with 200 effective rows, or the longest one."""
@@ -142,7 +142,7 @@ class History:
 
     def size(self) -> int:
         """The bytes that are kept packed, which are most of what a long history takes."""
-        parts = {id(part): part for trail in self._trails for part in trail.kept()}
+        parts = {id(part): part for trail in self._trails for _, part in trail.parts}
         return sum(len(whole) + len(floats) for whole, floats in parts.values())
 
     def effects(self, length: int) -> tuple[float, ...]:

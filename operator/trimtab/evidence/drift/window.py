@@ -119,7 +119,10 @@ def packed(window: Window) -> tuple[bytes, bytes]:
     """The window in about as many bytes as it has cells that are not empty."""
     whole = [window.rows, *window.missing, *window.hours, *window.wrong, *(n for cells in window.cells for n in cells)]
     n, sums, products = window.moments or (0.0, (), ())
-    floats = array("d", [n, *sums, *products, *(z for cells in window.sums for z in cells)])
+    size = len(sums)
+    # Products are the same both ways round.
+    lower = (products[row * size + column] for row in range(size) for column in range(row + 1))
+    floats = array("d", [n, *sums, *lower, *(z for cells in window.sums for z in cells)])
     return zlib.compress(array("q", whole).tobytes(), 1), zlib.compress(floats.tobytes(), 1)
 
 
@@ -131,8 +134,10 @@ def unpacked(content: tuple[bytes, bytes], like: Window) -> Window:
     missing, hours, wrong, *cells = (
         tuple(islice(given, len(part))) for part in (like.missing, like.hours, like.wrong, *like.cells)
     )
-    n = next(sums)
-    vectors = (tuple(islice(sums, len(part))) for part in (like.moments[1:] if like.moments else ()))
-    moments = (n, next(vectors), next(vectors)) if like.moments else None
+    n, size = next(sums), len(like.moments[1]) if like.moments else 0
+    means = tuple(islice(sums, size))
+    lower = [list(islice(sums, row + 1)) for row in range(size)]
+    products = tuple(lower[max(i, j)][min(i, j)] for i in range(size) for j in range(size))
+    moments = (n, means, products) if like.moments else None
     by_cell = tuple(tuple(islice(sums, len(part))) for part in like.sums)
     return Window(rows, tuple(cells), missing, hours, wrong, moments, by_cell)
