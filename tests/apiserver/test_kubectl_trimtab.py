@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from tests.apiclient import apply, path_of, send
 from tests.controlplane import ControlPlane
 from tests.unit.cli.objects import abtest, modeldeployment
+from tests.unit.cli.test_cli_live_drift import drifting
 from trimtab.cli.commands import main
 from trimtab.core.metadata import ABORT, PROMOTE, ROLLOUT_PAUSED
 from trimtab.core.objects import Object
@@ -64,6 +65,17 @@ def test_a_rollout_is_told_and_steered(plane: ControlPlane, namespace: str, live
     assert annotations(plane, namespace, obj) == {PROMOTE: "5e6f7a8b"}
     done(plane, namespace, "abort", "mdep/tumour", "--revision", "5e6f7a8b")
     assert annotations(plane, namespace, obj) == {ABORT: "5e6f7a8b"}
+
+
+def test_drift_is_told_and_pods_are_looked_for(plane: ControlPlane, namespace: str, live: Live, tmp_path: Path) -> None:
+    live(drifting())
+    lines = done(plane, namespace, "drift", "mdep/tumour").splitlines()
+    assert lines[0] == f"ModelDeployment {namespace}/tumour"
+    assert "State:        Critical, in an episode at Critical since 2030-01-01T00:00:00Z" in lines
+    page = tmp_path / "page.html"
+    told: Any = json.loads(done(plane, namespace, "drift", "mdep/tumour", "--json", "--html", str(page)))
+    assert (told["features"]["age"]["psi"], told["notes"]) == (0.63, ["no pod of revision 1a2b3c4d runs"])
+    assert "no pod of revision 1a2b3c4d runs" in page.read_text()
 
 
 def test_an_experiment_is_told_assigned_and_decided(plane: ControlPlane, namespace: str, live: Live) -> None:
