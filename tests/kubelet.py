@@ -1,4 +1,4 @@
-"""The part of a kubelet that KWOK does not play: import Jobs end, and their pods have last words.
+"""The part of a kubelet that KWOK does not play: Jobs end, and their pods have last words.
 
 What a real import would print is what docs/contract.md promises; everything else about the pods (creation, scheduling,
 the Job's verdict) is the control plane's own work.
@@ -45,14 +45,19 @@ def succeed(pod: Object) -> tuple[int, Object]:
 
 def source(pod: Object) -> str:
     """The reference that a pod was told to import."""
+    return variable(pod, "TRIMTAB_SOURCE_URI")
+
+
+def variable(pod: Object, name: str) -> str:
+    """What the first container of a pod was told."""
     entries = pod["spec"]["containers"][0]["env"]
-    return next(str(entry["value"]) for entry in entries if entry["name"] == "TRIMTAB_SOURCE_URI")
+    return next(str(entry["value"]) for entry in entries if entry["name"] == name)
 
 
 @contextlib.asynccontextmanager
-async def imports(kube: Kube, words: LastWords = succeed) -> AsyncIterator[None]:
-    """End the pods of all import Jobs, as long as the context lasts."""
-    task = asyncio.create_task(_end_all(kube, words))
+async def imports(kube: Kube, words: LastWords = succeed, selector: str = IMPORTS) -> AsyncIterator[None]:
+    """End the pods of all import Jobs, or of others, as long as the context lasts."""
+    task = asyncio.create_task(_end_all(kube, words, selector))
     try:
         yield
     finally:
@@ -62,10 +67,10 @@ async def imports(kube: Kube, words: LastWords = succeed) -> AsyncIterator[None]
         raise error
 
 
-async def _end_all(kube: Kube, words: LastWords) -> None:
+async def _end_all(kube: Kube, words: LastWords, selector: str) -> None:
     while True:
         with contextlib.suppress(aiohttp.ClientError):  # the API server is being restarted
-            async with await kube.events("Pod", IMPORTS) as watch:
+            async with await kube.events("Pod", selector) as watch:
                 async for line in watch.content:
                     event = json.loads(line)
                     if event["type"] in ("ADDED", "MODIFIED"):
