@@ -3,8 +3,8 @@
     MLFLOW_TRACKING_URI=http://localhost:5000 python train.py --data july.csv --kind logistic --name flights
 
 `logistic` is the one that should win. `careless` looks at nothing but the airline and the distance, which a gate must
-notice. `neighbours` answers about as well as the logistic regression, by comparing with thousands of flights five times over:
-a gate that does not look at the clock lets it pass, and the canary finds out.
+notice. `neighbours` answers about as well as the logistic regression, by comparing with thousands of flights five
+times over: a gate that does not look at the clock lets it pass, and the canary finds out.
 """
 
 import argparse
