@@ -94,8 +94,8 @@ def bounds(dice: Dice, runs: int) -> Rows:
     runs = max(runs // 40, 1)
     worlds = {True: regressions(dice, 400_000), False: classifiers(dice, 400_000)}
     for name, metric in METRICS.items():
-        world = worlds[metric.needs is Needs.NUMBERS or name == "r2"]
-        true = _true(name, world)
+        world = worlds[metric.needs is Needs.NUMBERS]
+        true = true_improvement(name, world)
         for rows in (500, 2_000):
             seen = np.array([_claims(name, true, *held) for held in world.holdouts(dice, runs, rows)])
             rates = np.nanmean(seen, axis=0) if np.isfinite(seen).any() else seen[0]
@@ -104,7 +104,7 @@ def bounds(dice: Dice, runs: int) -> Rows:
             yield f"{name}, {rows:,} rows", shown
 
 
-def _true(name: str, world: Population) -> float:
+def true_improvement(name: str, world: Population) -> float:
     if name in BOOTSTRAPPED:
         old, new = resampled(name, world.truth, [world.champion, world.challenger], 0)
         return METRICS[name].sign * (new.point - old.point)

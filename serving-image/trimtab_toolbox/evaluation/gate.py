@@ -81,7 +81,7 @@ def read_gate(text: str) -> Gate:
         confidence=(_number("confidencePercent", written.confidence_percent, 50, 99.99) or 95.0) / 100,
         floor=_number("floor", written.floor, -math.inf, math.inf),
         slices=written.slices,
-        slice_margin=margin if slice_margin is None else slice_margin,
+        slice_margin=2 * margin if slice_margin is None else slice_margin,
         class_floor=_number("classFloor", written.class_floor, 0, 1),
         max_calibration_error=_number("maxCalibrationError", written.max_calibration_error, 0, 1),
         fair_column=fair.column if fair else "",

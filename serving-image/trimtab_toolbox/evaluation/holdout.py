@@ -62,7 +62,7 @@ def _local(request: Request, into: Path) -> Path:
 
 
 _SOURCES: Mapping[str, Callable[[Request, Path], Path]] = {
-    **{scheme: source for scheme, source in SOURCES.items() if scheme not in ("models", "runs")},
+    **{scheme: source for scheme, source in SOURCES.items() if scheme != "models"},
     "file": _local,
 }
 

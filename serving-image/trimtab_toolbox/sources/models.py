@@ -7,14 +7,17 @@ become one of three reasons.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from trimtab_serving.outcome import Failure, Reason
 from trimtab_toolbox.request import Request
+from trimtab_toolbox.sources.limits import check_pin, refuse_pin
 
 CLIENT_DEFAULTS = {
     # MLflow's own defaults wait 120 s for an answer and try 8 times: longer than a Job should be silent.
@@ -31,8 +34,8 @@ _FORBIDDEN = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
 
 
 def fetch(request: Request, into: Path) -> Path:
-    """Download the folder of a registry version (or alias), or of a run's artifact, and return it."""
-    if request.digest:
+    """Download the folder of a registry version (or alias), or a run's artifact, folder or file, and return it."""
+    if request.digest and not request.uri.startswith("runs:"):
         message = (
             "a digest pins one downloaded file, and MLflow's models are folders of files: "
             f"remove the digest of {request.uri}, what it names cannot change"
@@ -67,21 +70,38 @@ def _download(request: Request, into: Path) -> Path:
         )
         raise Failure(Reason.TOO_LARGE, message)
     into.mkdir(parents=True, exist_ok=True)
-    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=request.uri, dst_path=str(into)))
-    received = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=request.uri, dst_path=str(into)))
+    received = sum(path.stat().st_size for path in (fetched, *fetched.rglob("*")) if path.is_file())
     if received < sum(sizes):
         raise OSError(f"only {received} of {sum(sizes)} bytes arrived")
-    return folder
+    if fetched.is_dir():
+        refuse_pin(request)
+    else:
+        with fetched.open("rb") as file:
+            check_pin(request, request.uri, hashlib.file_digest(file, "sha256").hexdigest(), received)
+    return fetched
 
 
-def _sizes(uri: str, below: str = "") -> Iterator[int]:
+def _sizes(uri: str) -> Iterator[int]:
+    """The sizes of all files below `uri`, or of the one file that it is."""
+    found = _listed(uri)
+    if not found and uri.startswith("runs:"):
+        # A file has nothing below it; the folder that it is in knows its size.
+        folder, _, name = uri.rpartition("/")
+        found = [entry for entry in _listed(folder) if entry.path.rpartition("/")[2] == name and not entry.is_dir]
+    for entry in found:
+        yield from (_below(uri, entry.path) if entry.is_dir else [entry.file_size or 0])
+
+
+def _below(uri: str, path: str) -> Iterator[int]:
+    for entry in _listed(f"{uri}/{path}"):
+        yield from (_below(uri, entry.path) if entry.is_dir else [entry.file_size or 0])
+
+
+def _listed(uri: str) -> list[Any]:
     import mlflow.artifacts
 
-    for entry in mlflow.artifacts.list_artifacts(artifact_uri=f"{uri}/{below}" if below else uri):
-        if entry.is_dir:
-            yield from _sizes(uri, entry.path)
-        else:
-            yield entry.file_size or 0
+    return list(mlflow.artifacts.list_artifacts(artifact_uri=uri))
 
 
 def _server() -> str:

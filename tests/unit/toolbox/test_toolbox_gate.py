@@ -237,8 +237,8 @@ def test_a_gate_that_makes_no_sense_is_named(fields: dict[str, Any], says: str) 
     assert says in failure.value.message
 
 
-def test_the_margin_of_slices_is_the_margin_unless_it_is_given() -> None:
-    assert gate(margin="0.03").slice_margin == 0.03
+def test_the_margin_of_slices_is_twice_the_margin_unless_it_is_given() -> None:
+    assert gate(margin="0.03").slice_margin == 0.06
     assert gate(margin="0.03", sliceMargin="0.1").slice_margin == 0.1
     assert gate(holdout={"uri": "x"}, slices=["a"], fairness={"column": "b", "maxGap": "1"}).aside == {"a", "b"}
 
