@@ -103,12 +103,12 @@ class RetrainLab(Lab):
         """Annotate for a run by hand."""
         self.cluster.edit(SCHEDULE, lambda obj: obj["metadata"]["annotations"].update({metadata.RUN: word}))
 
-    def live(self, done: Callable[[], bool], passes: int = 120) -> None:
-        """Live until it is so, and a little longer."""
-        for _ in range(passes):
+    def live(self, done: Callable[[], bool], seconds: int = 2) -> None:
+        """Live until it is so, in steps of so many seconds, and a little longer."""
+        for _ in range(120):
             if done() and self.kill_in is None:
                 break
-            self.run(2, 100)
+            self.run(seconds, 100, pace=seconds / 2)
         self.run(60, pace=15)
 
     # What the test looks at.

@@ -79,6 +79,19 @@ def test_what_was_not_promoted_leaves_alias_and_model_as_they_were(outcome: str)
     assert len(imports) == (1 if outcome == "Rejected" else 2), "what served before is not imported again"
 
 
+@pytest.mark.parametrize("strategy", [{}, {"strategy": "BlueGreen", "bakeSeconds": 10}])
+def test_a_version_that_crashes_is_withdrawn_whatever_the_strategy(strategy: dict[str, Any]) -> None:
+    """RollingUpdate and BlueGreen have no share to take back, and yet the model is what it was again."""
+    lab = RetrainLab(strategy)
+    lab.live(lambda: lab.status.get("version") == "1")
+    lab.crashing.add(2)
+    lab.ask("now")
+    lab.live(lambda: lab.outcome() == "RolledBack", seconds=30)
+    assert (lab.outcome(), lab.serving(), lab.model()) == ("RolledBack", 1, ("1", "models:/credit/1"))
+    assert lab.condition()[:2] == ("True", "Reconciled")
+    assert lab.mlflow.versions[CHAMPION] == "1"
+
+
 def test_a_settled_loop_writes_nothing() -> None:
     lab = life("Promoted")
     calls, told = len(lab.cluster.writes()), lab.mlflow.told.total()

@@ -583,6 +583,31 @@ def test_a_follower_that_sends_it_back_ends_the_run_and_the_alias_stays() -> Non
     assert runs(old) == [("Manual", "now", "RollingOut")]
 
 
+@pytest.mark.parametrize(
+    ("minutes", "version", "status", "ends"),
+    [(11, 2, "True", True), (9, 2, "True", False), (11, 3, "True", False), (11, 2, "False", False)],
+)
+def test_a_follower_that_stays_stalled_with_it_has_sent_it_back(
+    minutes: int, version: int, status: str, ends: bool
+) -> None:
+    """RollingUpdate leaves pods that crash without traffic, and says so for ever."""
+    stalled = {
+        **condition("Stalled", status, "CrashLooping", "no weights"),
+        "lastTransitionTime": ago(60 * minutes),
+    }
+    rows = [{"name": f"rev{n}", "digest": digest(n), "version": str(n)} for n in (1, version)]
+    follower = deployment_object(
+        1, revisions=rows, rollout={"revision": f"rev{version}", "stage": "Starting"}, conditions=[stalled]
+    )
+    given = planned(running("RollingOut"), replace(ROLLING, followers=[follower]))
+    if not ends:
+        assert runs(given) == [("Manual", "now", "RollingOut")]
+        return
+    assert runs(given) == [("Manual", "now", "Ended", "RolledBack", "CrashLooping")]
+    assert only(given)["message"] == "ModelDeployment risk sent version 2 back: no weights"
+    assert given.status.get("candidate") is None
+
+
 def test_an_import_that_fails_ends_the_run_and_one_that_waits_for_approval_expires() -> None:
     model = model_object()
     model["status"] |= {

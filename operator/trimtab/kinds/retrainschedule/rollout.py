@@ -18,7 +18,8 @@ from trimtab.kinds.retrainschedule.runs import Run
 from trimtab.kinds.retrainschedule.walk import Step, ended, overtaken, since, waits, waits_for_mlflow
 
 STUCK_AFTER = timedelta(minutes=10)
-"""A deployment that was asked for a revision this long ago, and says it sent it back, will not try it again."""
+"""A deployment that was asked for a revision this long ago, and says it sent it back, will not try it again; and one
+that has been stalled so long with it is not going to serve it."""
 
 
 def uri_of(run: Run) -> str:
@@ -111,7 +112,22 @@ def _sent_back(run: Run, follower: Object, now: datetime) -> Mapping[str, Any] |
     # The same bytes under another version number: it sent them back before, and does not try them again.
     if last.get("outcome") == "RolledBack" and not serves(run, follower) and since(run, now) > STUCK_AFTER:
         return dict(last)
-    return None
+    return _stuck(run, follower, now)
+
+
+def _stuck(run: Run, follower: Object, now: datetime) -> Mapping[str, Any] | None:
+    """Why a deployment will not get on with the version by itself, if it has not for long.
+
+    RollingUpdate sends nothing back: it leaves pods that crash without traffic, and waits for a mended version.
+    """
+    status, stalled = _status(follower), condition(follower, "Stalled")
+    revision = (status.get("rollout") or {}).get("revision", "")
+    wanted = any(
+        row.get("name") == revision and row.get("digest") == run.digest for row in status.get("revisions") or ()
+    )
+    if not wanted or stalled.get("status") != "True" or now - parse_time(stalled["lastTransitionTime"]) < STUCK_AFTER:
+        return None
+    return {"reason": stalled.get("reason"), "message": stalled.get("message")}
 
 
 def _status(obj: Object) -> Mapping[str, Any]:
