@@ -16,7 +16,7 @@ TOLD: dict[str, dict[str, dict[str, str]]] = yaml.safe_load((ROOT / "docs" / "re
 # The functions that take a reason, and the place of that argument.
 REASON_AT = {
     "ready": 0, "progressing": 0, "failing": 0, "Condition": 2, "Trouble": 1,
-    "Refused": 0, "RegistryError": 0, "_unresolved": 0, "Cause": 0, "ended": 2,
+    "Refused": 0, "RegistryError": 0, "_unresolved": 0, "Cause": 0, "ended": 2, "Hold": 0, "MlflowError": 0,
 }  # fmt: skip
 WORD = re.compile(r"[A-Z][A-Za-z0-9]+")
 # Job controllers give these, and the operator passes them on when a pod left no words.

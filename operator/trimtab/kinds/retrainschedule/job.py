@@ -8,11 +8,12 @@ from pydantic import Field
 
 from trimtab.core.affinity import Labels
 from trimtab.core.api import ApiModel, matching, name_or_empty, rule, rules
-from trimtab.core.podspec import Environment, Quantity, Resources, Toleration
+from trimtab.core.podspec import Environment, Resources, Toleration
 
 VOLUME_NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 PATH = r"^/[^:]*$"
 IMAGE = r"^[^\s]+$"
+SIZE = r"^[1-9][0-9]{0,11}([kMGT]|[KMGT]i)?$"
 QUEUE = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"
 
 ObjectName = Annotated[
@@ -54,7 +55,10 @@ class EmptyDirVolume(ApiModel):
 
     medium: Literal["Memory"] | None = None
     """Memory for a file system in memory, as data loaders need at /dev/shm; left out, the disk of the node."""
-    size_limit: Quantity = "1Gi"
+    size_limit: Annotated[
+        str,
+        matching(SIZE, "emptyDir.sizeLimit must be a size as text, as in 512Mi or 1Gi", max_length=20),
+    ] = "1Gi"
     """The most it may hold."""
 
 

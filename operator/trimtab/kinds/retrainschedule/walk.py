@@ -94,10 +94,12 @@ def finished(job: Object, type_: str) -> datetime | None:
 def why_failed(job: Object, own: list[Object]) -> pods.Trouble:
     """The reason of a Job that failed: what its pods say, or else the Job. A deadline explains how its pods ended."""
     told = condition(job, "Failed")
-    reason, message = told.get("reason", "JobFailed"), told.get("message", "")
-    if reason == "DeadlineExceeded":
-        return pods.Trouble(9, reason, f"Job {job['metadata']['name']} took longer than it may: {message}")
-    return pods.trouble(own) or pods.Trouble(9, reason, f"Job {job['metadata']['name']} failed: {message}")
+    message = told.get("message", "")
+    if told.get("reason") == "DeadlineExceeded":
+        return pods.Trouble(9, "DeadlineExceeded", f"Job {job['metadata']['name']} took longer than it may: {message}")
+    return pods.trouble(own) or pods.Trouble(
+        9, told.get("reason") or "JobFailed", f"Job {job['metadata']['name']} failed: {message}"
+    )
 
 
 def exit_codes(own: list[Object], container: str) -> set[int]:
