@@ -8,8 +8,7 @@ no bucket. What a pod counted between its last reading and its end is lost.
 from __future__ import annotations
 
 import logging
-from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import aiohttp
@@ -36,6 +35,7 @@ PATIENCE = 0.3
 """A pass waits no longer for pods than this; later answers are read in the next one."""
 FORGOTTEN_AFTER = 3_600.0
 NEVER = float("inf")
+GRAIN = 4_096
 PREFIX = slice(len("sha256:"), len("sha256:") + 8)
 
 
@@ -176,7 +176,12 @@ def _dated(rows: Window, start: int) -> Window:
     if rows.moments is None:
         return replace(rows, hours=hours)
     n, sums, products = rows.moments
-    return replace(rows, hours=hours, moments=(n, tuple(array("f", sums)), tuple(array("f", products))))
+    return replace(rows, hours=hours, moments=(n, _rounded(sums), _rounded(products)))
+
+
+def _rounded(values: Iterable[float]) -> tuple[float, ...]:
+    """Multiples of a power of two, whose sums are such too: most of their bytes are zero."""
+    return tuple(round(value * GRAIN) / GRAIN for value in values)
 
 
 def _since(last: _Last | None, current: _Last, *, whole: bool) -> tuple[Window | None, dict[str, Labels]] | None:

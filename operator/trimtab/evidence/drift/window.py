@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from typing import Any, TypeVar
@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from trimtab.evidence.drift.reference import HOURS, Cells, Moments, Reference
 
 T = TypeVar("T", int, float)
+SMALL = (("B", 1 << 8), ("H", 1 << 16), ("I", 1 << 32))
+"""The types of whole numbers in few bytes, and what they hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +124,22 @@ def packed(window: Window) -> tuple[bytes, bytes]:
     size = len(sums)
     # Products are the same both ways round.
     lower = (products[row * size + column] for row in range(size) for column in range(row + 1))
-    floats = array("d", [n, *sums, *lower, *(z for cells in window.sums for z in cells)])
-    return zlib.compress(array("q", whole).tobytes(), 1), zlib.compress(floats.tobytes(), 1)
+    floats = [n, *sums, *lower, *(z for cells in window.sums for z in cells)]
+    kind = next((code for code, limit in SMALL if min(whole) >= 0 and max(whole) < limit), "q")
+    return _pressed(kind, whole), _pressed("d", floats)
+
+
+def _pressed(kind: str, values: Sequence[float]) -> bytes:
+    return kind.encode() + zlib.compress(array(kind, values).tobytes(), 1)
+
+
+def _loosened(content: bytes) -> Iterator[Any]:
+    return iter(array(chr(content[0]), zlib.decompress(content[1:])))
 
 
 def unpacked(content: tuple[bytes, bytes], like: Window) -> Window:
     """The window again; `like` is one of the same reference, with the same parts."""
-    whole, floats = (array(kind, zlib.decompress(part)) for kind, part in zip("qd", content, strict=True))
-    given, sums = iter(whole), iter(floats)
+    given, sums = map(_loosened, content)
     rows = next(given)
     missing, hours, wrong, *cells = (
         tuple(islice(given, len(part))) for part in (like.missing, like.hours, like.wrong, *like.cells)
