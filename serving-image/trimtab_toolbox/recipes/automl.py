@@ -71,20 +71,16 @@ def main() -> None:
 
 def step(state: dict[str, Any], rows: Rows, metric: str, seconds: float, seed: int) -> None:
     """Search for some seconds more, from where `state` says the learners stand; `state` is changed."""
-    import numpy as np
-    from sklearn.pipeline import make_pipeline
+    import flaml.automl as flaml
 
+    logging.getLogger("flaml").setLevel(logging.WARNING)
     began = time.monotonic()
-    part, judge = list(folds(rows, seed))[-1]
-    encoded = make_pipeline(*encoder(part.features)).fit(part.features)
-    classes = None if is_regression(metric) else np.unique(part.target)
-    known = np.ones(len(judge.target), bool) if classes is None else np.isin(judge.target, classes)
-    judge = judge.part(np.flatnonzero(known))
-    codes = [one.target if classes is None else np.searchsorted(classes, one.target) for one in (part, judge)]
-    found = _flaml().AutoML(
+    tables, codes, classes = _numbered(rows, metric, seed)
+    make: Any = flaml.AutoML  # without types
+    found = make(
         task="regression" if classes is None else "classification",
         metric=_metric(metric, classes),
-        estimator_list=_learners(rows, classes),
+        estimator_list=_learners(classes),
         starting_points=state["starts"],
         time_budget=seconds,
         n_jobs=cores(),
@@ -94,21 +90,27 @@ def step(state: dict[str, Any], rows: Rows, metric: str, seconds: float, seed: i
         retrain_full=False,
         verbose=0,
     )
-    inputs = [encoded.transform(one.features) for one in (part, judge)]
-    found.fit(X_train=inputs[0], y_train=codes[0], X_val=inputs[1], y_val=codes[1])
+    found.fit(X_train=tables[0], y_train=codes[0], X_val=tables[1], y_val=codes[1])
     state["spent"] += max(time.monotonic() - began, seconds)
     if found.model is not None and found.best_loss < state.get("loss", math.inf):
         state |= {"loss": found.best_loss, "learner": found.best_estimator}
         state["settings"] = found.model.estimator.get_params()
-    tried = {name: config for name, config in (found.best_config_per_estimator or {}).items() if config}
-    state["starts"] |= tried
+    state["starts"] |= {name: config for name, config in (found.best_config_per_estimator or {}).items() if config}
 
 
-def _flaml() -> Any:
-    import flaml
+def _numbered(rows: Rows, metric: str, seed: int) -> tuple[list[Any], list[Any], Any]:
+    """Tables and targets of the part to fit on and the part to judge by, all of numbers; and the classes, if any."""
+    import numpy as np
+    from sklearn.pipeline import make_pipeline
 
-    logging.getLogger("flaml").setLevel(logging.WARNING)
-    return flaml
+    part, judge = list(folds(rows, seed))[-1]
+    encoded = make_pipeline(*encoder(part.features)).fit(part.features)
+    if is_regression(metric):
+        return [encoded.transform(one.features) for one in (part, judge)], [part.target, judge.target], None
+    classes = np.unique(part.target)
+    judge = judge.part(np.flatnonzero(np.isin(judge.target, classes)))
+    codes = [np.searchsorted(classes, one.target) for one in (part, judge)]
+    return [encoded.transform(one.features) for one in (part, judge)], codes, classes
 
 
 def _metric(metric: str, classes: Any) -> Any:
@@ -120,7 +122,7 @@ def _metric(metric: str, classes: Any) -> Any:
     return loss
 
 
-def _learners(rows: Rows, classes: Any) -> list[str]:
+def _learners(classes: Any) -> list[str]:
     """XGBoost takes no names for classes, and the logistic regression is none of numbers."""
     if classes is None:
         return ["lgbm", "rf", "extra_tree", "xgboost"]

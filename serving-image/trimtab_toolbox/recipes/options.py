@@ -76,18 +76,12 @@ def read_options(
     for name in ("data", "target"):
         if not getattr(given, name):
             raise _invalid(f"--{name} (RECIPE_{name.upper()}) is not set")
-    from trimtab_toolbox.evaluation.metrics import METRICS
-
-    # A gate in YAML says RocAuc.
-    metric = {name.replace("_", ""): name for name in METRICS}.get(given.metric.replace("_", "").lower(), "")
-    if not metric:
-        raise _invalid(f"--metric is {given.metric!r}; it must be one of {', '.join(METRICS)}")
     if given.until and not given.time:
         raise _invalid("--until needs --time: only rows with a time can be told to be early enough")
     return Options(
         data=given.data,
         target=given.target,
-        metric=metric,
+        metric=_metric(given.metric),
         model_name=given.name,
         time=given.time,
         until=given.until,
@@ -119,6 +113,16 @@ def _parser(description: str, flags: Sequence[Flag], environ: Mapping[str, str])
     for own in flags:
         flag(own.name, own.variable, str(own.default), own.text)
     return parser
+
+
+def _metric(given: str) -> str:
+    from trimtab_toolbox.evaluation.metrics import METRICS
+
+    # A gate in YAML says RocAuc.
+    metric = {name.replace("_", ""): name for name in METRICS}.get(given.replace("_", "").lower(), "")
+    if not metric:
+        raise _invalid(f"--metric is {given!r}; it must be one of {', '.join(METRICS)}")
+    return metric
 
 
 def _between(name: str, value: str, least: int, most: int) -> int:
