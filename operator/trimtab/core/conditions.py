@@ -7,7 +7,7 @@ status flips: anything else would make every pass a write.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -84,8 +84,27 @@ def merge(
     return sorted(merged, key=lambda item: (item["type"] != "Ready", item["type"]))
 
 
+ALARMS: Mapping[str, Truth] = {"DriftDetected": "True", "DataQuality": "False", "QualityDegraded": "True"}
+"""Conditions beside `Ready` whose coming, worsening and going people should learn of, and the status that is bad."""
+
+
 def transition(previous: Sequence[Mapping[str, Any]], merged: Sequence[Mapping[str, Any]]) -> tuple[Event, ...]:
-    """The event that a change of `Ready` deserves; nothing while status and reason stay."""
+    """The events that a change of `Ready` or of an alarm deserves; nothing while status and reason stay."""
+    return (*_readiness(previous, merged), *_alarms(previous, merged))
+
+
+def _alarms(previous: Sequence[Mapping[str, Any]], merged: Sequence[Mapping[str, Any]]) -> Iterator[Event]:
+    before = {item["type"]: item for item in previous}
+    for new in merged:
+        bad, old = ALARMS.get(new["type"]), before.get(new["type"], {})
+        same = (old.get("status"), old.get("reason")) == (new["status"], new["reason"])
+        if bad is None or same or bad not in (old.get("status"), new["status"]):
+            continue
+        kind: Literal["Normal", "Warning"] = "Warning" if new["status"] == bad else "Normal"
+        yield Event(kind, new["reason"], _note(f"{new['type']} is {new['status']}: {new['message']}"))
+
+
+def _readiness(previous: Sequence[Mapping[str, Any]], merged: Sequence[Mapping[str, Any]]) -> tuple[Event, ...]:
     old = next((item for item in previous if item["type"] == "Ready"), {})
     new = next((item for item in merged if item["type"] == "Ready"), {})
     if (old.get("status"), old.get("reason")) == (new.get("status"), new.get("reason")):
@@ -93,8 +112,11 @@ def transition(previous: Sequence[Mapping[str, Any]], merged: Sequence[Mapping[s
     if new["status"] == "Unknown" and not old:
         return ()  # "it exists and is being worked on" is what the object itself already says
     kind: Literal["Normal", "Warning"] = "Warning" if new["status"] == "False" else "Normal"
-    note = new["message"].encode()[:NOTE_LIMIT].decode(errors="ignore")
-    return (Event(kind, new["reason"], note),)
+    return (Event(kind, new["reason"], _note(new["message"])),)
+
+
+def _note(text: str) -> str:
+    return text.encode()[:NOTE_LIMIT].decode(errors="ignore")
 
 
 def overruled(status: Object, by: Iterable[Condition], previous: Sequence[Mapping[str, Any]], now: datetime) -> Object:

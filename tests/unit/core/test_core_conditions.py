@@ -90,6 +90,23 @@ def test_the_first_look_at_a_new_object_is_no_event() -> None:
     assert conditions.transition([], merged(*conditions.progressing("PodsStarting", "0 of 2"))) == ()
 
 
+def test_alarms_are_told_of_when_they_come_get_worse_and_go() -> None:
+    def drift(status: conditions.Truth, reason: str) -> list[Object]:
+        return merged(*conditions.ready("Reconciled", "well"), Condition("DriftDetected", status, reason, "age moved"))
+
+    unknown, none = drift("Unknown", "InsufficientData"), drift("False", "NoDrift")
+    warned, critical = drift("True", "Warning"), drift("True", "Critical")
+    assert conditions.transition(unknown, none) == ()
+    assert conditions.transition(none, warned) == (Event("Warning", "Warning", "DriftDetected is True: age moved"),)
+    assert conditions.transition(warned, warned) == ()
+    assert conditions.transition(warned, critical) == (
+        Event("Warning", "Critical", "DriftDetected is True: age moved"),
+    )
+    assert conditions.transition(critical, none) == (Event("Normal", "NoDrift", "DriftDetected is False: age moved"),)
+    sound, broken = (merged(Condition("DataQuality", status, "Any", "")) for status in ("True", "False"))
+    assert [event.type for event in conditions.transition([*unknown, *sound], [*unknown, *broken])] == ["Warning"]
+
+
 def test_a_note_fits_an_event_in_any_script() -> None:
     (event,) = conditions.transition([], merged(*conditions.failing("Broken", "模" * 1_500)))
     assert len(event.note.encode()) <= 1_024
