@@ -405,7 +405,7 @@ class TestHealth:
     async def test_objects_go_to_the_queue_of_their_kind(self, operator: main.Operator) -> None:
         await operator.picture.check()
         waiting = {name: len(controller.queue) for name, controller in operator.controllers.items()}
-        assert waiting == {"MLModel": 1, "ModelDeployment": 1, "ABTest": 0}
+        assert waiting == {"MLModel": 1, "ModelDeployment": 1, "ABTest": 0, "RetrainSchedule": 0}
 
 
 def test_everything_that_matters_is_watched_once() -> None:
