@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,20 @@ from trimtab_toolbox.evaluation.metrics import METRICS
 from trimtab_toolbox.evaluation.reading import answers_of, not_finite
 from trimtab_toolbox.evaluation.record import record
 from trimtab_toolbox.evaluation.settings import Settings
+from trimtab_toolbox.evaluation.truth import Truth
 from trimtab_toolbox.evaluation.verdict import Verdict, conclude
 from trimtab_toolbox.journal import Journal
 from trimtab_toolbox.table import Tensors
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What came of asking: the holdout, what is true of it, and of each role the rows it got and gave."""
+
+    table: pd.DataFrame
+    truth: Truth
+    rows: Mapping[str, Tensors]
+    given: Mapping[str, Tensors]
 
 
 def evaluate(settings: Settings, workdir: Path, journal: Journal) -> dict[str, Any]:
@@ -36,7 +49,8 @@ def evaluate(settings: Settings, workdir: Path, journal: Journal) -> dict[str, A
     if any(check.reason == "SchemaIncompatible" and not check.passed for check in checks):
         verdict = conclude(checks, {"metric": settings.gate.metric}, "", "")
     else:
-        verdict = _graded(settings, workdir, journal, champion, challenger, checks)
+        asked = _ask(settings, workdir, journal, [one for one in (champion, challenger) if one is not None])
+        verdict = _graded(settings, journal, champion, challenger, asked, checks)
     result = verdict.result()
     with journal.record("record") as found:
         found["verdict"], found["reason"] = result["verdict"], result["reason"]
@@ -44,42 +58,43 @@ def evaluate(settings: Settings, workdir: Path, journal: Journal) -> dict[str, A
     return result
 
 
-def _graded(
-    settings: Settings,
-    workdir: Path,
-    journal: Journal,
-    champion: Contender | None,
-    challenger: Contender,
-    checks: list[Check],
-) -> Verdict:
-    contenders = [contender for contender in (champion, challenger) if contender is not None]
+def _ask(settings: Settings, workdir: Path, journal: Journal, contenders: list[Contender]) -> _Asked:
     with journal.record("holdout") as found:
         table = _table(settings, workdir, contenders)
-        known = {contender.role: contender.classes for contender in contenders}
-        truth = truth_of(table, settings, known)
+        truth = truth_of(table, settings, {one.role: one.classes for one in contenders})
         found["rows"] = len(truth)
     with journal.record("ask"):
         rows = {one.role: one.tensors(table, settings.target, settings.gate.aside) for one in contenders}
-        given = {one.role: one.ask(rows[one.role]) for one in contenders}
-    checks.append(_finite(challenger, given[challenger.role]))
-    if champion is not None and not_finite(champion, given[champion.role]):
+        return _Asked(table, truth, rows, {one.role: one.ask(rows[one.role]) for one in contenders})
+
+
+def _graded(
+    settings: Settings,
+    journal: Journal,
+    champion: Contender | None,
+    challenger: Contender,
+    asked: _Asked,
+    checks: list[Check],
+) -> Verdict:
+    gate, truth = settings.gate, asked.truth
+    finite = _finite(challenger, asked.given["challenger"])
+    if champion is not None and not_finite(champion, asked.given["champion"]):
         message = f"the champion {champion.uri} answers NaN or infinity to some rows of the holdout, so nothing can be"
-        raise Failure(
-            Reason.LOAD_FAILED, f"{message} compared with it; grade without a champion, or leave those rows out"
-        )
-    if checks[-1].passed is False:
-        return conclude(checks, {"metric": settings.gate.metric, "rows": len(truth)}, "", "")
-    metric = METRICS[settings.gate.metric]
-    answers = {one.role: answers_of(one, given[one.role], truth, metric) for one in contenders}
+        raise Failure(Reason.LOAD_FAILED, f"{message} compared with it; grade without a champion, or leave them out")
+    if not finite.passed:
+        return conclude([*checks, finite], {"metric": gate.metric, "rows": len(truth)}, "", "")
     with journal.record("judge"):
+        metric = METRICS[gate.metric]
+        old = None if champion is None else answers_of(champion, asked.given["champion"], truth, metric)
+        new = answers_of(challenger, asked.given["challenger"], truth, metric)
         try:
-            judged, numbers = judge(settings.gate, table, truth, answers.get("champion"), answers["challenger"])
+            judged, numbers = judge(gate, asked.table, truth, old, new)
         except ValueError as error:
-            message = f"the holdout says nothing of {metric.name}: {error}; choose another holdout or metric"
+            message = f"the holdout says nothing of {gate.metric}: {error}; choose another holdout or metric"
             raise Failure(Reason.HOLDOUT_INVALID, message) from error
     with journal.record("latency"):
-        judged += _latency(settings, champion, challenger, rows)
-    return conclude([*judged, *checks], numbers, *_passing(settings, champion, numbers))
+        judged += _latency(settings, champion, challenger, asked.rows)
+    return conclude([*judged, *checks, finite], numbers, *_passing(settings, champion, numbers))
 
 
 def _table(settings: Settings, workdir: Path, contenders: list[Contender]) -> pd.DataFrame:
@@ -104,7 +119,7 @@ def _finite(challenger: Contender, given: Tensors) -> Check:
 
 
 def _latency(
-    settings: Settings, champion: Contender | None, challenger: Contender, rows: dict[str, Tensors]
+    settings: Settings, champion: Contender | None, challenger: Contender, rows: Mapping[str, Tensors]
 ) -> list[Check]:
     limit = settings.gate.max_latency_ratio
     if limit is None:
