@@ -11,20 +11,14 @@ import pytest
 from tests import rollout_lab
 from tests.memory_operator import PLATFORM
 from tests.rollout_lab import EDGES, MDEP, SPACE
+from tests.unit.kinds.test_modeldeployment_canary import CANARY, shares
 from trimtab.core import metadata
 from trimtab.core.objects import Object, Ref
 from trimtab.evidence.sources import Cells, ModelReport
 
 ROUTE = Ref("HTTPRoute", SPACE, "risk")
 GATEWAY = {"parentRefs": [{"name": "public", "namespace": "gateways"}], "hostnames": ["risk.example.com"]}
-CANARY: dict[str, Any] = {
-    "strategy": "Canary",
-    "steps": [{"weight": 10, "seconds": 10}, {"weight": 50, "seconds": 10}],
-    "gates": {"minRequests": 50, "maxLatencyMilliseconds": 100},
-    "bakeSeconds": 15,
-    "maxSeconds": 120,
-    "gateway": GATEWAY,
-}
+AT_GATEWAY: dict[str, Any] = {**CANARY, "gateway": GATEWAY}
 
 
 class Lab(rollout_lab.Lab):
@@ -43,7 +37,7 @@ class Lab(rollout_lab.Lab):
         )
         self.operator.look()
 
-    def backends(self) -> dict[int, int]:
+    def weights(self) -> dict[int, int]:
         """What the route tells, by version, in percent."""
         told = self.cluster.objects[ROUTE]["spec"]["rules"][0]["backendRefs"]
         versions = {row["name"]: int(row["version"]) for row in self.status["revisions"]}
@@ -87,25 +81,15 @@ class Lab(rollout_lab.Lab):
 
 
 def settled(**more: Any) -> Lab:
-    lab = Lab({**CANARY, **more})
+    lab = Lab({**AT_GATEWAY, **more})
     lab.run(4, 100)
     assert lab.condition()[:2] == ("True", "Reconciled")
     return lab
 
 
-def shares(lab: Lab, seconds: int, requests: float = 100) -> list[dict[int, int]]:
-    """The weights that the route tells, one after the other."""
-    seen: list[dict[int, int]] = []
-    for _ in range(seconds):
-        lab.run(1, requests)
-        if not seen or seen[-1] != lab.backends():
-            seen.append(lab.backends())
-    return seen
-
-
 def test_an_equal_candidate_is_promoted_by_the_weights_of_one_route() -> None:
     lab = settled()
-    assert (lab.fronted(), lab.backends()) == ("1", {1: 100})
+    assert (lab.fronted(), lab.weights()) == ("1", {1: 100})
     lab.deploy(2)
     assert shares(lab, 60) == [{1: 100}, {1: 90, 2: 10}, {1: 50, 2: 50}, {2: 100}]
     assert lab.history() == [("2", "Promoted", "Promoted")]
@@ -129,7 +113,7 @@ def test_a_harmful_candidate_goes_back_by_what_its_pods_counted(harm: str) -> No
     lab.until("RolledBack")
     assert lab.history()[0][1:] == ("RolledBack", "HarmProven")
     lab.run(2, 100)
-    assert lab.backends() == {1: 100}
+    assert lab.weights() == {1: 100}
 
 
 def test_a_step_begins_when_the_gateway_says_so_and_not_before() -> None:
@@ -140,7 +124,7 @@ def test_a_step_begins_when_the_gateway_says_so_and_not_before() -> None:
     lab.listens = False
     lab.until("Step 2")
     lab.run(40, 100)
-    assert (lab.backends(), lab.rollout["step"], lab.rollout.get("clockAt")) == ({1: 50, 2: 50}, 2, None)
+    assert (lab.weights(), lab.rollout["step"], lab.rollout.get("clockAt")) == ({1: 50, 2: 50}, 2, None)
     assert "traffic is being moved" in lab.condition()[2]
     lab.listens = True
     lab.until("Promoted")
@@ -154,13 +138,13 @@ def test_a_route_that_is_refused_holds_the_candidate_and_is_told_in_the_gateways
     lab.deploy(2)
     lab.run(30, 100)
     assert "Gateway public does not say Accepted of its HTTPRoute: NoMatchingListenerHostname" in lab.condition()[2]
-    assert lab.backends() == {1: 100}
+    assert lab.weights() == {1: 100}
     lab.refuses = ""
     lab.until("Promoted")
 
 
 def test_an_operator_without_the_gateway_api_says_so_and_serves_by_the_service() -> None:
-    lab = Lab(CANARY, installed=False)
+    lab = Lab(AT_GATEWAY, installed=False)
     lab.run(4, 0)
     assert lab.condition()[:2] == ("False", "GatewayMissing")
     assert "gatewayApi.enabled" in lab.condition()[2]
@@ -169,7 +153,7 @@ def test_an_operator_without_the_gateway_api_says_so_and_serves_by_the_service()
 
 def test_from_routers_to_a_gateway_and_back() -> None:
     """The Service leads to the pods before routers go, and to routers again before the route does."""
-    lab = Lab({key: value for key, value in CANARY.items() if key != "gateway"})
+    lab = Lab(CANARY)
     lab.run(4)
     assert lab.fronted() == "routers"
     lab.spec(rollout={**lab.cluster.objects[MDEP]["spec"]["rollout"], "gateway": GATEWAY})
@@ -197,4 +181,4 @@ def promoted(kill_in: int) -> None:
     lab.kill_in = kill_in
     lab.until("Promoted")
     lab.run(15, 100)
-    assert (lab.backends(), lab.fronted(), lab.pods()) == ({2: 100}, "2", {2: 4})
+    assert (lab.weights(), lab.fronted(), lab.pods()) == ({2: 100}, "2", {2: 4})
