@@ -23,6 +23,13 @@ START_SECONDS = 90
 @contextmanager
 def mlflow_server(home: Path) -> Iterator[str]:
     """The address of a server with a database and artifacts in `home`."""
+    with mlflow_process(home) as (uri, _):
+        yield uri
+
+
+@contextmanager
+def mlflow_process(home: Path) -> Iterator[tuple[str, int]]:
+    """Its address, and the id of its process group."""
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
@@ -32,14 +39,15 @@ def mlflow_server(home: Path) -> Iterator[str]:
     with (home / "mlflow.log").open("wb") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        _await_answer(f"{uri}/health", server, home / "mlflow.log")
-        yield uri
+        await_answer(f"{uri}/health", server, home / "mlflow.log")
+        yield uri, server.pid
     finally:
         os.killpg(server.pid, 9)
         server.wait(10)
 
 
-def _await_answer(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+def await_answer(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until somebody answers at `url`; AssertionError with the log when the process ends or takes too long."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         assert server.poll() is None, log.read_text()

@@ -37,9 +37,12 @@ def train() -> None:
         accuracy = float(cross_val_score(model, rows, labels).mean())
         mlflow.log_metric("accuracy", accuracy)
         mlflow.set_tag("trimtab.dev/progress", "1 of 1")
-        types = ["sklearn.tree._tree.Tree"]
         logged = mlflow.sklearn.log_model(
-            model.fit(rows, labels), name="model", input_example=rows[:20], skops_trusted_types=types
+            model.fit(rows, labels),
+            name="model",
+            input_example=rows[:20],
+            skops_trusted_types=["sklearn.tree._tree.Tree"],
+            pip_requirements=["scikit-learn"],  # MLflow takes long to find that out
         )
         made = mlflow.register_model(logged.model_uri, NAME, tags={TAG: RUN})  # the tag in the same call
     end(0, version=str(made.version), runId=active.info.run_id, metrics={"accuracy": accuracy}, rows=len(rows))

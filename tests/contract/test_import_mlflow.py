@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 
+from tests.mlflow_server import await_answer, mlflow_process
 from tests.processes import free_port
 
 ROOT = Path(__file__).parents[2]
 TRAIN = ROOT / "examples" / "training" / "train.py"
-START_SECONDS = 90
 
 
 class Registry(NamedTuple):
@@ -45,40 +45,18 @@ class Outcome(NamedTuple):
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     home = tmp_path_factory.mktemp("mlflow")
-    port = free_port()
-    uri = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", f"{home}/artifacts"]
-    with (home / "log").open("wb") as log:
-        server = subprocess.Popen(command, env=basics(home), stdout=log, stderr=log, start_new_session=True)
-    try:
-        await_answer(f"{uri}/health", server, home / "log")
+    with mlflow_process(home) as (uri, group):
         trained = tuple(
             train(home, uri, *flags)
             for flags in (("--model", "logistic", "--alias", "champion"), ("--model", "forest"))
         )
-        yield Registry(uri, server.pid, trained)
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait(10)
+        yield Registry(uri, group, trained)
 
 
 def basics(home: Path) -> dict[str, str]:
     """An environment with nothing of this machine in it but the way to Python."""
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     return {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home), **quiet}
-
-
-def await_answer(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(f"{url} did not answer within {START_SECONDS} s:\n{log.read_text()}")
 
 
 def train(home: Path, uri: str, *flags: str) -> dict[str, Any]:
