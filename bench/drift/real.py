@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from calendar import month_name
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,9 @@ def flights() -> Dated:
     )
     table = table.sort_values("time_hour", kind="stable").reset_index(drop=True)
     stamps = pd.to_datetime(table["time_hour"], utc=True)
-    period = pd.Series(np.where(stamps.dt.month <= 3, "January to March", stamps.dt.month_name()))
+    period = pd.Series(
+        np.where(table["month"] <= 3, "January to March", table["month"].map(lambda month: month_name[month]))
+    )
     return Dated("flights from New York, 2013", table[FLIGHT + WEATHER], period, ("origin", "carrier"), stamps)
 
 
@@ -132,7 +135,7 @@ def replayed(data: Dated) -> Iterator[tuple[str, Cells]]:
     """The episodes that the operator would have seen after the reference, look by look."""
     assert data.stamps is not None
     chosen = (data.period == data.period.iloc[0]).to_numpy()
-    times = (data.stamps.astype("int64") // 10**9).tolist()
+    times = [stamp.timestamp() for stamp in data.stamps]
     place = int(chosen.sum())
     binning = Binning(texts(data.rows[chosen]), data.categorical, times[:place])
     level, worst, begun = "OK", list[str](), 0
