@@ -15,6 +15,7 @@ from typing import Any
 from trimtab.core import metadata
 from trimtab.core.conditions import parse_time, timestamp
 from trimtab.core.objects import Object
+from trimtab.evidence.drift.quality import BROKEN
 from trimtab.kinds.retrainschedule.api import RetrainSchedule
 from trimtab.kinds.retrainschedule.observe import Observed
 from trimtab.kinds.retrainschedule.runs import Calendar, Trigger
@@ -140,11 +141,10 @@ def beyond(trigger: Performance, measured: Mapping[str, Any]) -> bool:
 
 
 def problems(deployment: Object) -> str:
-    """What is wrong with the data themselves, in a sentence, or an empty string."""
+    """What is broken in the data themselves, in a sentence, or an empty string."""
     found = part(deployment, "drift").get("problems") or ()
-    said = [str(item.get("message") or item.get("problem")) for item in found if isinstance(item, Mapping)]
-    named = [f"{item.get('feature', 'a feature')}: {words}" for item, words in zip(found, said, strict=False)]
-    return "; ".join(named[:3])
+    broken = [item for item in found if isinstance(item, Mapping) and item.get("problem") in BROKEN]
+    return "; ".join(str(item.get("message") or item.get("problem")) for item in broken[:3])
 
 
 def too_late(cron: Cron, slot: str, now: datetime) -> bool:

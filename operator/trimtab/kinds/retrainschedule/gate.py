@@ -108,6 +108,9 @@ class Gate(ApiModel):
     """The largest size of the model; 0 for any."""
 
 
+CHECKS, VALUE_LIMIT = 48, 256
+
+
 class Check(ApiModel):
     """One of the things that were checked."""
 
@@ -115,9 +118,9 @@ class Check(ApiModel):
     """What was checked."""
     passed: bool | None = None
     """Whether it held; absent where there were too few rows to tell."""
-    value: Annotated[str, Field(max_length=64)] = ""
+    value: Annotated[str, Field(max_length=VALUE_LIMIT)] = ""
     """What was found."""
-    limit: Annotated[str, Field(max_length=64)] = ""
+    limit: Annotated[str, Field(max_length=VALUE_LIMIT)] = ""
     """What it had to be."""
 
 
@@ -148,5 +151,5 @@ class GateStatus(ApiModel):
     """The chance that a challenger that is worse by the margin would have passed."""
     needed_rows: Annotated[int, Field(ge=0)] | None = None
     """How many rows would have sufficed, where there were too few."""
-    checks: Annotated[list[Check], Field(max_length=32)] = []
+    checks: Annotated[list[Check], Field(max_length=CHECKS)] = []
     """What else was checked."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -12,7 +14,7 @@ from trimtab.core.conditions import timestamp
 from trimtab.core.objects import Object
 from trimtab.kinds.retrainschedule.api import RetrainSchedule
 from trimtab.kinds.retrainschedule.children import EVALUATOR, gate_job, gate_name
-from trimtab.kinds.retrainschedule.gate import GateStatus
+from trimtab.kinds.retrainschedule.gate import CHECKS, VALUE_LIMIT, GateStatus
 from trimtab.kinds.retrainschedule.observe import Observed
 from trimtab.kinds.retrainschedule.runs import Run
 from trimtab.kinds.retrainschedule.train import accepted
@@ -69,15 +71,29 @@ def _judged(schedule: RetrainSchedule, run: Run, own: list[Object], at: datetime
         )
         return Step(step.run, drop=frozenset({gate_name(run)}))
     try:
-        verdict = GateStatus.model_validate(words)
-    except ValidationError as error:
-        message = f"what the evaluator said cannot be read ({error.error_count()} errors): {json.dumps(words)[:300]}"
+        verdict = read(words)
+    except (ValidationError, AttributeError, TypeError) as error:
+        message = f"what the evaluator said cannot be read ({type(error).__name__}): {json.dumps(words)[:300]}"
         return Step(ended(run, "Failed", "VerdictUnreadable", message, now))
     known = run.model_copy(update={"gate": verdict})
     if verdict.verdict == "Passed":
         return accepted(schedule, known, now)
     message = verdict.message or f"version {run.version} did not pass the gate"
     return Step(ended(known, "Rejected", verdict.reason or "GateRejected", message, now))
+
+
+def read(words: Mapping[str, Any]) -> GateStatus:
+    """The evaluator's last words as the status keeps them: rows and texts beyond its bounds are cut, not refused.
+
+    ValidationError where they are no verdict.
+    """
+    rows = words.get("checks") or []
+    checks = [{key: _cut(value) for key, value in row.items()} for row in rows[:CHECKS]]
+    return GateStatus.model_validate({**words, "checks": checks})
+
+
+def _cut(value: Any) -> Any:
+    return value[: VALUE_LIMIT - 10] if isinstance(value, str) else value
 
 
 def ask(schedule: RetrainSchedule, run: Run, seen: Observed, now: datetime) -> Step:
