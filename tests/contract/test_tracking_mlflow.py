@@ -69,8 +69,8 @@ async def test_a_run_is_found_by_its_tag_in_its_experiment_only(client: MlflowCl
     tags = {"trimtab.dev/run-id": "weekly-1", "trimtab.dev/progress": "3 of 10"}
     client.create_run(elsewhere, tags=tags)
     assert await asked.tracking.tracked(EXPERIMENT, "credit-risk", "weekly-1", 0) is None
-    client.create_run(here, tags=tags)
-    run = client.create_run(here, tags=tags).info.run_id
+    run = client.create_run(here, tags=tags, start_time=1_000).info.run_id
+    client.create_run(here, tags=tags, start_time=2_000)
     client.create_run(here, tags={"trimtab.dev/run-id": "weekly-2"})
     for key, value in (("auc", 0.25), ("auc", 0.5), ("lost", float("nan")), ("far", float("inf"))):
         client.log_metric(run, key, value)
@@ -83,19 +83,19 @@ async def test_a_run_is_found_by_its_tag_in_its_experiment_only(client: MlflowCl
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_the_newest_version_with_the_tag_is_found_whatever_the_model_is_called(
+async def test_the_first_version_with_the_tag_is_found_whatever_the_model_is_called(
     client: MlflowClient, asked: Asked, name: str
 ) -> None:
     model(client, name, "weekly-7", "weekly-7", "other", "")
     found = await asked.tracking.tracked("team-a/not-there", name, "weekly-7", 0)
-    assert found == Tracked(version="2")
+    assert found == Tracked(version="1")
     assert await asked.tracking.tracked("team-a/not-there", name, "weekly-8", 0) is None
     assert await asked.registry.version(name, None, 0) == "4"
 
 
 async def test_versions_beyond_the_first_page_are_found(client: MlflowClient, asked: Asked) -> None:
-    model(client, "many", *["weekly-3"] * 3, *["other"] * 12)
-    assert await asked.tracking.tracked("team-a/not-there", "many", "weekly-3", 0) == Tracked(version="3")
+    model(client, "many", *["other"] * 12, *["weekly-3"] * 3)
+    assert await asked.tracking.tracked("team-a/not-there", "many", "weekly-3", 0) == Tracked(version="13")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -28,8 +28,9 @@ class MlflowTracking:
         self._mlflow = mlflow
 
     async def tracked(self, experiment: str, model: str, run: str, max_age_seconds: float) -> Tracked | None:
-        """What there is of a run: its newest attempt in the experiment, and the newest version of the model that is
-        ready. None while there is neither; TrackingError if MLflow does not tell."""
+        """What there is of a run: MLflow's own, and the version of the model that is ready. Attempts that race may make
+        two of each, of which trainers keep the first: so it is the first that counts. None while there is neither;
+        TrackingError if MLflow does not tell."""
         with _tracking():
             found = await self._run(experiment, run, max_age_seconds)
             version = await self._version(model, run, max_age_seconds)
@@ -66,17 +67,17 @@ class MlflowTracking:
         query = {
             "experiment_ids": [str(number)],
             "filter": f"tags.`{RUN}` = {quoted(run)}",
-            "order_by": ["attributes.start_time DESC"],
+            "order_by": ["attributes.start_time ASC"],
             "max_results": 1,
         }
         runs = _mappings((await self._mlflow.search("/runs/search", query, max_age)).get("runs"))
         return runs[0] if runs else {}
 
     async def _version(self, model: str, run: str, max_age: float) -> str:
-        """The newest version with the tag that is not still being registered; more than one page of others is odd."""
+        """The first version with the tag that is not still being registered; more than one page of others is odd."""
         query = {
             "filter": f"name = {quoted(model)} and tags.`{RUN}` = {quoted(run)}",
-            "order_by": "version_number DESC",
+            "order_by": "version_number ASC",
             "max_results": str(PAGE),
         }
         for _ in range(PAGES):

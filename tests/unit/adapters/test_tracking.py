@@ -92,7 +92,7 @@ async def test_a_run_and_its_version(server: Server, tracking: MlflowTracking) -
             {
                 "experiment_ids": ["17"],
                 "filter": "tags.`trimtab.dev/run-id` = 'weekly-1'",
-                "order_by": ["attributes.start_time DESC"],
+                "order_by": ["attributes.start_time ASC"],
                 "max_results": 1,
             },
         ),
@@ -100,7 +100,7 @@ async def test_a_run_and_its_version(server: Server, tracking: MlflowTracking) -
             "/model-versions/search",
             {
                 "filter": "name = 'credit' and tags.`trimtab.dev/run-id` = 'weekly-1'",
-                "order_by": "version_number DESC",
+                "order_by": "version_number ASC",
                 "max_results": "10",
             },
         ),
