@@ -49,6 +49,14 @@ def test_rows_of_one_entity_make_the_window_longer():
     assert history.choose().seconds == 6 * HOUR
 
 
+@pytest.mark.parametrize("hours", [3, 4, 8])
+def test_a_sudden_shift_of_everything_does_not_pass_for_rows_of_one_entity(hours):
+    history, _ = filled(800, hours * 12 - 6)
+    for place in range(hours * 12 - 6, hours * 12 + 1):
+        history.add(place * BUCKET, Window(800, ((800, 0), (400, 400)), (0, 0)))
+    assert max(history.effects(HOUR)) < 3
+
+
 def test_traffic_with_a_daily_cycle_may_ask_for_whole_days():
     assert filled(30, 300, lengths=DAILY)[0].choose().seconds == DAY
 

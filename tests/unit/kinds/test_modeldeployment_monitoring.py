@@ -184,6 +184,17 @@ def test_problems_of_the_data_are_told_apart_from_drift() -> None:
     assert data.message.endswith("; and 2 more. Mend the source; do not retrain on it")
 
 
+def test_new_values_are_no_broken_source() -> None:
+    problem = Problem("temp", "Range", 0.9, "90.0% are out of the range of training")
+    status = drifting(None, Finding(OWN, PROFILE, Drift(T0, 3_600, look(), (problem,))), "abc", NOW)
+    _, data = alarms("credit", Vitals(status), held_to=False)
+    assert (data.status, data.reason) == ("False", "NewValues")
+    assert data.message == (
+        "temp: 90.0% are out of the range of training. If the source is right, the world has changed, and the model "
+        "does not know it: retrain"
+    )
+
+
 def test_the_worst_ten_features_are_told() -> None:
     features = tuple(feature(f"f{i}", i / 100) for i in range(30))
     status = drifting(None, found(1, features=features), "abc", NOW)

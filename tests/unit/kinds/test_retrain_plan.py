@@ -320,6 +320,18 @@ def test_what_holds_up_a_run_for_drift_is_named(why: str) -> None:
     assert judged(given)["RetrainBlocked"] == ("True", why)
 
 
+@pytest.mark.parametrize(
+    ("problem", "starts"), [("Missing", 0), ("Type", 0), ("Stuck", 0), ("Unit", 0), ("Range", 1), ("Unseen", 1)]
+)
+def test_broken_data_are_not_learned_from_but_new_ones_are(problem: str, starts: int) -> None:
+    obj = schedule_object(triggers=DRIFT)
+    drift = drifted(problems=[{"feature": "temp", "problem": problem, "message": "temp: much of it"}])
+    given = planned(obj, replace(SEEN, deployments={"risk": deployment_object(drift=drift)}))
+    assert len(given.status["runs"]) == starts
+    blocked = next((c for c in given.status["conditions"] if c["type"] == "RetrainBlocked"), {"message": ""})
+    assert ("temp: much of it" in blocked["message"]) == (not starts)
+
+
 @pytest.mark.parametrize(("failures", "pause"), [(1, 300), (2, 600), (3, 1200), (8, 6 * 3600), (50, 6 * 3600)])
 def test_the_pause_after_failures_doubles_up_to_six_hours(failures: int, pause: int) -> None:
     obj = schedule_object(triggers=DRIFT, failureThreshold=100)

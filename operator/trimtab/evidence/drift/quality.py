@@ -13,6 +13,8 @@ from trimtab.evidence.drift.special import normal_tails
 from trimtab.evidence.drift.window import Window
 
 Problem = Literal["Missing", "Type", "Range", "Unseen", "Stuck", "Unit"]
+BROKEN: tuple[Problem, ...] = ("Missing", "Type", "Stuck", "Unit")
+"""What must not be learned from. New ranges and categories may be the world's own: then training is the cure."""
 LEAST_ROWS = 50
 LEAST_SHARE = 0.05
 LIMIT = 1e-4

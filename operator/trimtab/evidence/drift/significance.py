@@ -16,6 +16,7 @@ from trimtab.evidence.drift.special import chi_squared_tail
 
 LEAST_EXPECTED = 5.0
 LEAST_PAIRS = 5
+CALM = 3
 
 
 class Test(NamedTuple):
@@ -91,10 +92,14 @@ class Spread:
 def design_effect(tests: Sequence[Test]) -> float:
     """X² by degrees of freedom, over all stretches of time that were tested; at least 1.
 
-    The first-order correction of Rao and Scott, Journal of the American Statistical Association 76, 1981.
+    The first-order correction of Rao and Scott, Journal of the American Statistical Association 76, 1981. Of three
+    stretches and more the one that spreads most is left out: a sudden shift within it is no dependence of rows, and
+    the larger it is the longer it would hide itself.
     """
-    freedom = sum(test.freedom for test in tests)
-    return max(1.0, sum(test.statistic for test in tests) / freedom) if freedom else 1.0
+    known = sorted((test for test in tests if test.freedom), key=lambda test: test.statistic / test.freedom)
+    calm = known[:-1] if len(known) >= CALM else known
+    freedom = sum(test.freedom for test in calm)
+    return max(1.0, sum(test.statistic for test in calm) / freedom) if freedom else 1.0
 
 
 def succession(first: Sequence[float], second: Sequence[float]) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trimtab.core.conditions import Condition
+from trimtab.evidence.drift.quality import BROKEN
 from trimtab.kinds.modeldeployment.vitals import DriftStatus, QualityStatus, Vitals
 
 MOST_TOLD = 3
@@ -44,8 +45,7 @@ def _drift(name: str, drift: DriftStatus) -> Condition:
 
 
 def _unknown(drift: DriftStatus) -> str:
-    reason = "ReferenceMissing" if drift.state == "ReferenceMissing" else "InsufficientData"
-    return reason
+    return "ReferenceMissing" if drift.state == "ReferenceMissing" else "InsufficientData"
 
 
 def _data(drift: DriftStatus) -> Condition:
@@ -53,6 +53,9 @@ def _data(drift: DriftStatus) -> Condition:
     if found:
         told = "; ".join(problem.message for problem in found[:MOST_TOLD])
         more = f"; and {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else ""
+        if not any(problem.problem in BROKEN for problem in found):
+            todo = "If the source is right, the world has changed, and the model does not know it: retrain"
+            return Condition("DataQuality", "False", "NewValues", f"{told}{more}. {todo}")
         return Condition(
             "DataQuality", "False", "ProblemsFound", f"{told}{more}. Mend the source; do not retrain on it"
         )
