@@ -17,6 +17,7 @@ from trimtab_toolbox.evaluation.parts import class_floors, fairness, slices
 from trimtab_toolbox.evaluation.truth import Answers, Truth
 
 POWER = 0.8
+LEAST_CHANCE = 1e-6
 
 
 def judge(
@@ -109,7 +110,7 @@ def chance_if_worse(gate: Gate, better: Estimate) -> float:
         return 1 - gate.confidence
     error = error_of(better, gate.confidence)
     reach = float(ndtri(gate.confidence))
-    return float(ndtr(-reach - gate.margin / error)) if error > 0 else 0.0
+    return max(float(ndtr(-reach - gate.margin / error)) if error > 0 else 0.0, LEAST_CHANCE)
 
 
 def needed_rows(gate: Gate, better: Estimate, rows: int) -> int:
