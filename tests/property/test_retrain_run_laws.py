@@ -99,7 +99,7 @@ def test_bad_data_start_no_run_until_they_are_mended() -> None:
     life = Life(replace(STORIES["bad data"], ticks=18)).live()
     assert life.status.runs == []
     (blocked,) = [c for c in life.status.conditions if c.type == "RetrainBlocked"]
-    assert (blocked.reason, "age: times 10" in blocked.message) == ("DataQualityBreach", True)
+    assert (blocked.reason, "times 10" in blocked.message) == ("DataQualityBreach", True)
 
 
 def test_a_schedule_that_rests_writes_nothing() -> None:
