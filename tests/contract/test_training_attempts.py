@@ -210,6 +210,7 @@ def down_from(uri: str, home: Path, fault: str, number: int, calls: list[str]) -
     Ledger(uri, home.name).is_whole()
 
 
+@pytest.mark.timeout(1800)  # two minutes on a machine that does nothing else
 @pytest.mark.parametrize("fault", ["refuse", "lose"])
 def test_mlflow_is_down_at_each_call(server: str, tmp_path: Path, fault: str) -> None:
     """From the n-th call on nobody answers, for each n; the attempt after that ends well."""
