@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import itertools
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from trimtab.adapters.documents import Limited, Part, Whole, demand, grows, parsed
 from trimtab.adapters.polling import Distrusted, Question
 from trimtab.core.objects import Object
 from trimtab.evidence import sketch
@@ -28,60 +28,52 @@ LARGEST = 8 << 20
 SMOKE_SECONDS = 10.0
 """Longer than a pass waits: the next one finds the answer of a slow model."""
 
-Whole = Annotated[int, Field(ge=0, le=1 << 53)]
 ByBucket = Annotated[tuple[Whole, ...], Field(min_length=BUCKETS, max_length=BUCKETS)]
-Limited = Annotated[float, Field(ge=-1e150, le=1e150)]
 Sums = Annotated[tuple[Limited, ...], Field(min_length=BUCKETS, max_length=BUCKETS)]
 
 
-class _Part(BaseModel):
-    """A part of the document. Fields that nothing here needs are not even looked at."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
-
-
-class _Latency(_Part):
+class _Latency(Part):
     edges: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(max_length=64)]
     ok: Annotated[tuple[Whole, ...], Field(alias="2xx")]
     refused: Annotated[tuple[Whole, ...], Field(alias="4xx")]
     failed: Annotated[tuple[Whole, ...], Field(alias="5xx")]
 
 
-class _Classes(_Part):
+class _Classes(Part):
     ok: Annotated[Whole, Field(alias="2xx")]
     refused: Annotated[Whole, Field(alias="4xx")]
     failed: Annotated[Whole, Field(alias="5xx")]
 
 
-class _Requests(_Part):
+class _Requests(Part):
     classes: _Classes
     latency: _Latency
 
 
-class _Buckets(_Part):
+class _Buckets(Part):
     rows: ByBucket
 
 
-class _Users(_Part):
+class _Users(Part):
     registers: Annotated[str, Field(max_length=2048)]
 
 
-class _Outcomes(_Part):
+class _Outcomes(Part):
     n: ByBucket
     sum: Sums
     squares: Sums
 
 
-class _Revision(_Part):
+class _Revision(Part):
     revision: Annotated[str, Field(pattern="^[0-9a-f]{8}$")]
     outcomes: _Outcomes
 
 
-class _Feedback(_Part):
+class _Feedback(Part):
     revisions: Annotated[tuple[_Revision, ...], Field(max_length=REVISIONS)]
 
 
-class _Document(_Part):
+class _Document(Part):
     schema_: Annotated[Literal[1], Field(alias="schema")]
     epoch: Annotated[str, Field(min_length=1, max_length=64)]
     revision: Annotated[str, Field(min_length=1, max_length=64)]
@@ -93,9 +85,6 @@ class _Document(_Part):
     outcomes: _Feedback | None = None
 
 
-Part = TypeVar("Part", bound=BaseModel)
-
-
 def read_counts(pod: Object, status: int, body: bytes, before: ModelReport | None) -> ModelReport:
     """The report in an answer to GET /trimtab/v1/counts; Distrusted says why there is none.
 
@@ -103,7 +92,7 @@ def read_counts(pod: Object, status: int, body: bytes, before: ModelReport | Non
     """
     if status != 200:
         raise Distrusted("status", f"it answered HTTP {status}")
-    told = _parsed(_Document, body)
+    told = parsed(_Document, body)
     expected = pod["metadata"].get("annotations", {}).get(DIGEST, told.digest)
     if told.digest != expected:
         raise Distrusted("revision", f"it says that it serves {told.digest}, but was made for {expected}")
@@ -135,22 +124,13 @@ SMOKE: Question[SmokeReport] = Question(
 )
 
 
-def _parsed(part: type[Part], body: bytes) -> Part:
-    try:
-        return part.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the document"
-        raise Distrusted("invalid", f"{where}: {first['msg']}") from None
-
-
 def _report(uid: str, told: _Document) -> ModelReport:
     classes, own = told.requests.classes, told.digest.removeprefix("sha256:")[:8]
     requests = classes.ok + classes.refused + classes.failed
     outcomes = {row.revision: row.outcomes for row in (told.outcomes.revisions if told.outcomes else ())}
-    _demand(len(outcomes) == len(told.outcomes.revisions if told.outcomes else ()), "outcomes has a revision twice")
+    demand(len(outcomes) == len(told.outcomes.revisions if told.outcomes else ()), "outcomes has a revision twice")
     registers, users = _users(told.users, classes.ok + classes.failed)
-    _demand(sum(told.buckets.rows) <= told.rows, "buckets.rows has more rows than rows")
+    demand(sum(told.buckets.rows) <= told.rows, "buckets.rows has more rows than rows")
     return ModelReport(
         pod=uid,
         epoch=told.epoch,
@@ -170,11 +150,11 @@ def _report(uid: str, told: _Document) -> ModelReport:
 def _latency(requests: _Requests) -> Cells:
     latency, classes = requests.latency, requests.classes
     edges = latency.edges
-    _demand(all(low < high for low, high in itertools.pairwise(edges)), "requests.latency.edges do not grow")
+    demand(grows(edges), "requests.latency.edges do not grow")
     for name in ("ok", "refused", "failed"):
         cells: tuple[int, ...] = getattr(latency, name)
-        _demand(len(cells) == len(edges) + 1, "requests.latency needs one more cell than edges in each class")
-        _demand(sum(cells) == getattr(classes, name), "requests.latency and requests.classes differ")
+        demand(len(cells) == len(edges) + 1, "requests.latency needs one more cell than edges in each class")
+        demand(sum(cells) == getattr(classes, name), "requests.latency and requests.classes differ")
     return Cells(edges, tuple(map(sum, zip(latency.ok, latency.refused, latency.failed, strict=True))))
 
 
@@ -187,9 +167,9 @@ def _users(told: _Users | None, requests: int) -> tuple[bytes, int]:
     except (binascii.Error, ValueError):
         registers = b""
     sound = len(registers) == sketch.REGISTERS and max(registers) <= sketch.BITS + 1
-    _demand(sound, f"users.registers must be {sketch.REGISTERS} ranks of at most {sketch.BITS + 1} in base64")
+    demand(sound, f"users.registers must be {sketch.REGISTERS} ranks of at most {sketch.BITS + 1} in base64")
     found = sketch.distinct(registers)
-    _demand(found <= requests * 1.17 + 10, "users.registers has seen more users than there were requests")
+    demand(found <= requests * 1.17 + 10, "users.registers has seen more users than there were requests")
     return registers, round(found)
 
 
@@ -199,13 +179,8 @@ def _buckets(rows: tuple[int, ...], outcomes: _Outcomes | None) -> tuple[Bucket,
     found = tuple(map(Bucket, rows, outcomes.n, outcomes.sum, outcomes.squares))
     # No n numbers have a greater sum for their squares (Cauchy and Schwarz), nor any sum when there are none.
     sound = all(bucket.total * bucket.total <= bucket.outcomes * bucket.squares * (1 + 1e-9) for bucket in found)
-    _demand(sound, "outcomes: sums and squares contradict each other")
+    demand(sound, "outcomes: sums and squares contradict each other")
     return found
-
-
-def _demand(sound: bool, message: str) -> None:
-    if not sound:
-        raise Distrusted("invalid", message)
 
 
 def _shrunk(before: ModelReport, report: ModelReport) -> str:
