@@ -37,7 +37,7 @@ status: venv ## Show what the cluster runs
 images: venv ## Build the images and load them into the cluster
 	@$(RUN) -m hack.images load
 
-demo: venv ## Show all of it: cluster, install, train, serve, roll out, scale
+demo: venv ## Show all of it: cluster, install, train, serve, roll out, scale, retrain
 	@$(RUN) -m hack.demo
 
 generate: venv ## Write CRDs, chart copies and reference pages from the models

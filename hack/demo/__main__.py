@@ -1,4 +1,4 @@
-"""`python -m hack.demo`: from an empty machine to a model served, replaced under load, and scaled."""
+"""`python -m hack.demo`: from an empty machine to a model served, replaced, scaled, and retrained on drift."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from hack import images
 from hack.cluster import engine, paths
-from hack.demo import release, story
+from hack.demo import release, retraining, story
 from hack.progress import elapsed, say, step
 
 NEXT = """
@@ -19,6 +19,7 @@ What to try next (export KUBECONFIG={kubeconfig}):
   kubectl explain mdep.spec                            every field, with its limits
   kubectl -n demo edit mdep tumour                     pin spec.model.revision to an older digest: that is a rollback
   kubectl -n demo port-forward svc/tumour 8080:80      then: curl localhost:8080/v2/models/tumour
+  kubectl -n demo-flights get rts flights -o yaml      what started a training, and what became of it
   make down                                            takes everything away again
 """
 
@@ -32,6 +33,7 @@ def main() -> None:
     with step("install Trimtab and MLflow with Helm"):
         release.install(built)
     story.tell()
+    retraining.tell()
     say(NEXT.format(kubeconfig=paths.KUBECONFIG))
     say(f"the demo took {elapsed(time.monotonic() - began)}")
 
