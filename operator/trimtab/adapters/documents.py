@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -44,3 +44,12 @@ def demand(sound: bool, message: str) -> None:
 def grows(values: Sequence[float]) -> bool:
     """Whether each is larger than the one before it."""
     return all(low < high for low, high in itertools.pairwise(values))
+
+
+def shrunk(before: Mapping[str, Sequence[float]], now: Mapping[str, Sequence[float]]) -> str:
+    """Which of the counts that can only grow is smaller than it was, or gone; empty for none."""
+    for name, old in before.items():
+        new = now.get(name, ())
+        if len(new) < len(old) or any(later < sooner for sooner, later in zip(old, new, strict=False)):
+            return name
+    return ""

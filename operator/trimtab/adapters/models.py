@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trimtab.adapters.documents import Limited, Part, Whole, demand, grows, parsed
+from trimtab.adapters.documents import Limited, Part, Whole, demand, grows, parsed, shrunk
 from trimtab.adapters.polling import Distrusted, Question
 from trimtab.core.objects import Object
 from trimtab.evidence import sketch
@@ -97,7 +97,7 @@ def read_counts(pod: Object, status: int, body: bytes, before: ModelReport | Non
     if told.digest != expected:
         raise Distrusted("revision", f"it says that it serves {told.digest}, but was made for {expected}")
     report = _report(pod["metadata"]["uid"], told)
-    if before is not None and before.epoch == report.epoch and (what := _shrunk(before, report)):
+    if before is not None and before.epoch == report.epoch and (what := shrunk(_growing(before), _growing(report))):
         raise Distrusted("shrank", f"{what} became smaller without a new epoch")
     return report
 
@@ -181,16 +181,6 @@ def _buckets(rows: tuple[int, ...], outcomes: _Outcomes | None) -> tuple[Bucket,
     sound = all(bucket.total * bucket.total <= bucket.outcomes * bucket.squares * (1 + 1e-9) for bucket in found)
     demand(sound, "outcomes: sums and squares contradict each other")
     return found
-
-
-def _shrunk(before: ModelReport, report: ModelReport) -> str:
-    """Which count is smaller than it was, or nothing."""
-    now = _growing(report)
-    for name, old in _growing(before).items():
-        new = now.get(name, ())
-        if len(new) < len(old) or any(later < sooner for sooner, later in zip(old, new, strict=False)):
-            return name
-    return ""
 
 
 def _growing(report: ModelReport) -> Mapping[str, Sequence[float]]:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trimtab.adapters.documents import Limited, Name, Part, Sha256, Whole, demand, parsed
+from trimtab.adapters.documents import Limited, Name, Part, Sha256, Whole, demand, parsed, shrunk
 from trimtab.adapters.monitor.profile import MOST_MOMENTS, Profile
 from trimtab.adapters.polling import Distrusted, Question
 from trimtab.core.objects import Object
@@ -154,7 +154,7 @@ def read(pod: Object, status: int, body: bytes, before: Reading | None) -> Readi
     _check(told)
     edges = told.outcomes.delay.edges if told.outcomes else ()
     reading = Reading(pod["metadata"]["uid"], told.epoch, told.digest, told.profile or "", told, edges)
-    if before is not None and before.epoch == reading.epoch and (what := _shrunk(before.told, told)):
+    if before is not None and before.epoch == reading.epoch and (what := shrunk(_growing(before.told), _growing(told))):
         raise Distrusted("shrank", f"{what} became smaller without a new epoch")
     return reading
 
@@ -216,16 +216,6 @@ def _check_labels(row: _Revision) -> None:
             1 + 1e-9
         )
         demand(sound, "outcomes.errors: sums and squares contradict each other")
-
-
-def _shrunk(before: _Document, told: _Document) -> str:
-    """Which count is smaller than it was, or nothing."""
-    now = _growing(told)
-    for name, old in _growing(before).items():
-        new = now.get(name, ())
-        if len(new) < len(old) or any(later < sooner for sooner, later in zip(old, new, strict=False)):
-            return name
-    return ""
 
 
 def _growing(told: _Document) -> Mapping[str, tuple[float, ...]]:
