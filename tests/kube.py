@@ -36,7 +36,6 @@ PATHS = {
     "ModelDeployment": ("trimtab.dev/v1alpha1", "modeldeployments"),
     "ABTest": ("trimtab.dev/v1alpha1", "abtests"),
     "RetrainSchedule": ("trimtab.dev/v1alpha1", "retrainschedules"),
-    "RetrainSchedule": ("trimtab.dev/v1alpha1", "retrainschedules"),
     "ClusterRole": ("rbac.authorization.k8s.io/v1", "clusterroles"),
     "ClusterRoleBinding": ("rbac.authorization.k8s.io/v1", "clusterrolebindings"),
     "Role": ("rbac.authorization.k8s.io/v1", "roles"),

@@ -70,7 +70,7 @@ FAMILIES = (
             "trimtab_endpoint_up": ("1 while a pod of what has traffic is ready.",),
             "trimtab_traffic_weight": ("Share of the traffic in percent, by revision or arm.", "kind", "arm"),
             "trimtab_retrain_passed_over": ("1 while the calendar's last slot brought no run.", "reason"),
-        "trimtab_rollouts": ("Ended rollouts that status remembers.", "outcome"),
+            "trimtab_rollouts": ("Ended rollouts that status remembers.", "outcome"),
             "trimtab_rollout_under_way": ("1 while a newcomer has not proven itself.",),
             "trimtab_rollout_e_value": ("Evidence that the newcomer does harm.", "metric", "against"),
             "trimtab_abtest_users": ("Users of an arm in this run.", "arm"),

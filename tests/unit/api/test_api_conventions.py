@@ -160,7 +160,8 @@ def test_names_are_those_of_the_design(kind: str) -> None:
     definition = crdcheck.definitions()[kind]
     names = definition["spec"]["names"]
     assert definition["metadata"]["name"] == f"{names['plural']}.{GROUP}"
-    assert names["shortNames"] == [{"MLModel": "mlm", "ModelDeployment": "mdep", "ABTest": "abt", "RetrainSchedule": "rts"}[kind]]
+    short = {"MLModel": "mlm", "ModelDeployment": "mdep", "ABTest": "abt", "RetrainSchedule": "rts"}
+    assert names["shortNames"] == [short[kind]]
     assert names["categories"] == ["mlops"]
     assert definition["spec"]["scope"] == "Namespaced"
     assert [v["name"] for v in definition["spec"]["versions"] if v["storage"] and v["served"]] == ["v1alpha1"]
