@@ -11,6 +11,8 @@ import numpy as np
 from scipy import stats
 
 from bench.drift.mixes import DAY, FEATURES, GROUPS, HOUR, Mix
+from trimtab.evidence.drift.history import SPREAD_OVER
+from trimtab.evidence.drift.significance import CALM
 
 LEAST, DISCOVERIES, WARN, RUN = 200, 0.01, 0.2, 3
 
@@ -32,15 +34,30 @@ def design(counts: np.ndarray, width: int) -> np.ndarray:
     fit = np.divide(square, whole, out=np.zeros(square.shape), where=whole > 0).sum(axis=3) - 1
     freedom = np.maximum(0, (parts - 1) * ((whole > 0).sum(axis=3) - 1))
     fit = np.where(freedom > 0, fit * whole.sum(axis=3), 0.0)
-    fit, freedom = (
-        part + moving(part[:, :, -1].astype(float), 6)[..., None] - part[:, :, -1:] for part in (fit, freedom)
-    )
+    fit, freedom = calm(recent(fit), recent(freedom))
     effect = np.maximum(1.0, np.divide(fit, freedom, out=np.ones(fit.shape), where=freedom > 0))
     effect = effect.reshape(counts.shape[:2])
     for scale, over in ((HOUR, DAY), (DAY, 7 * DAY)):
         if scale <= width:
             effect = np.maximum(effect, successions(counts, scale, over))
     return effect
+
+
+def recent(hours: np.ndarray) -> np.ndarray:
+    """Of [feature, hour, bucket], what each bucket's hour has so far and the five hours before had in all; axis 0."""
+    whole = np.pad(hours[:, :, -1:], ((0, 0), (SPREAD_OVER - 1, 0), (0, 0)))
+    count = hours.shape[1]
+    before = [np.broadcast_to(whole[:, back : back + count], hours.shape) for back in range(SPREAD_OVER - 1)]
+    return np.stack([hours, *before])
+
+
+def calm(fit: np.ndarray, freedom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The sums over axis 0, of three hours and more without the one that spreads most."""
+    known = freedom > 0
+    ratio = np.divide(fit, freedom, out=np.full(fit.shape, -np.inf), where=known)
+    widest = np.arange(len(fit))[:, None, None, None] == ratio.argmax(axis=0)
+    kept = ~widest | (known.sum(axis=0) < CALM)
+    return (fit * kept).sum(axis=0), (freedom * kept).sum(axis=0)
 
 
 def successions(counts: np.ndarray, scale: int, over: int) -> np.ndarray:

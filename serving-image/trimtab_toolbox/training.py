@@ -81,11 +81,8 @@ def log_model(
     if len(X) != len(y):
         raise ValueError(f"X has {len(X)} rows and y has {len(y)}: each row needs its target")
     run = os.environ.get("TRIMTAB_RUN_ID", "")
-    there = tracking.versions(registered_model_name, run) if run and registered_model_name else []
-    if there:
-        if (registered_model_name, run) in _made:
-            raise ValueError(f"the training run {run} has made its version of {registered_model_name}: it may make one")
-        return _registered(there[0], alias)
+    if made := _already_made(registered_model_name, run):
+        return _registered(made, alias)
     import mlflow
 
     content = _profile(model, X, y, holdout)
@@ -102,6 +99,14 @@ def log_model(
         _made.add((registered_model_name, run))
         return _registered(tracking.register(uri, registered_model_name, run, len(X)), alias)
     return _registered(mlflow.register_model(uri, registered_model_name), alias)
+
+
+def _already_made(name: str | None, run: str) -> Any | None:
+    """The version that another attempt of this run has registered; ValueError when this one has."""
+    there = tracking.versions(name, run) if run and name else []
+    if there and (name, run) in _made:
+        raise ValueError(f"the training run {run} has made its version of {name}: it may make one")
+    return there[0] if there else None
 
 
 def _registered(version: Any, alias: str | None) -> Logged:

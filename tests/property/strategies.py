@@ -202,7 +202,8 @@ def _rollout(node: crdcheck.Schema) -> SearchStrategy[Object]:
     def consistent(drawn: Object) -> Object:
         strategy = drawn.get("strategy", "RollingUpdate")
         without = {"gates", "bakeSeconds"} if strategy == "RollingUpdate" else set()
-        without |= {"steps", "shadowPercent", "maxSeconds"} if strategy != "Canary" else set()
+        without |= {"steps", "shadowPercent", "maxSeconds", "gateway"} if strategy != "Canary" else set()
+        without |= {"shadowPercent"} if "gateway" in drawn else set()
         kept = {key: value for key, value in drawn.items() if key not in without}
         steps = {step["weight"]: step for step in kept.get("steps", ())}
         return {**kept, "steps": [steps[weight] for weight in sorted(steps)]} if steps else kept
@@ -237,9 +238,9 @@ def _routable(spec: Object) -> Object:
     rollout, apart = spec.get("rollout", {}), {"container", "gates"}
     if rollout.get("strategy") == "Canary":
         spec = {**spec, "grpc": {"enabled": False}}
-    if rollout.get("strategy") == "BlueGreen" and apart <= {*spec, *rollout}:
-        spec = {**spec, "rollout": {key: value for key, value in rollout.items() if key != "gates"}}
-    return spec
+    without = {"gates"} if rollout.get("strategy") == "BlueGreen" and apart <= {*spec, *rollout} else set()
+    without |= {"gateway"} if "container" in spec else set()
+    return {**spec, "rollout": {key: value for key, value in rollout.items() if key not in without}}
 
 
 def _servable(spec: Object) -> Object:
@@ -296,6 +297,46 @@ def _controlled(drawn: Object) -> Object:
     return {**times, "control": arms[drawn["control"] % len(arms)]["name"]}
 
 
+def _cron(node: crdcheck.Schema) -> SearchStrategy[Object]:
+    """Times that come, in zones that there are."""
+    return st.fixed_dictionaries(
+        {
+            "schedule": st.sampled_from(["0 3 * * 0", "*/5 * * * *", "30 2 29 2 *", "0 0 1 JAN MON-FRI"]),
+            "timeZone": st.sampled_from(["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires"]),
+        },
+        optional={"startingDeadlineSeconds": st.integers(60, 604_800)},
+    )
+
+
+def _performance(node: crdcheck.Schema) -> SearchStrategy[Object]:
+    """Each metric with a bound on its bad side."""
+    bounds = {"Accuracy": "below", "RocAuc": "below", "Brier": "above", "MAE": "above", "RMSE": "above"}
+    return st.builds(
+        lambda name, metric: {"deployment": name, "metric": metric, bounds[metric]: "0.25"},
+        names,
+        st.sampled_from(sorted(bounds)),
+    )
+
+
+def _trainer(node: crdcheck.Schema) -> SearchStrategy[Object]:
+    """A pod that mounts what it has."""
+
+    def consistent(drawn: Object) -> Object:
+        volumes, mounts = drawn.get("volumes", []), drawn.get("volumeMounts", [])
+        pairs = zip(mounts, volumes, strict=False)
+        return {**drawn, "volumeMounts": [{**mount, "name": volume["name"]} for mount, volume in pairs]}
+
+    return _struct(node, ".template").map(consistent)
+
+
+def _volume(node: crdcheck.Schema) -> SearchStrategy[Object]:
+    """One kind of volume each."""
+    kinds = node["properties"]
+    return st.sampled_from([name for name in kinds if name != "name"]).flatmap(
+        lambda kind: st.fixed_dictionaries({"name": from_schema(kinds["name"]), kind: from_schema(kinds[kind])})
+    )
+
+
 OBJECTIVES: tuple[Object, ...] = (
     {"metric": "Outcome"},
     {"metric": "OutcomeMean", "direction": "Decrease", "minimumEffectPercent": "99.99", "alpha": "0.5"},
@@ -314,4 +355,8 @@ TIED: Mapping[str, Build] = {
     ".matchFields[]": _requirement,
     ".topologySpreadConstraints[]": _spread,
     ".resources": _resources,
+    ".triggers.cron": _cron,
+    ".triggers.performance": _performance,
+    ".job.template": _trainer,
+    ".template.volumes[]": _volume,
 }

@@ -31,7 +31,7 @@ def _drift(name: str, drift: DriftStatus) -> Condition:
         reason = "Critical" if drift.level == "Critical" else "Warning"
         return Condition("DriftDetected", "True", reason, message)
     if drift.state in ("ReferenceMissing", "InsufficientData"):
-        return Condition("DriftDetected", "Unknown", _unknown(drift), drift.message)
+        return Condition("DriftDetected", "Unknown", _reason(drift), drift.message)
     if drift.state != "OK":
         message = (
             f"drift was seen in {drift.episode.warned} of the three looks in a row that make it one: {drift.message}"
@@ -44,7 +44,7 @@ def _drift(name: str, drift: DriftStatus) -> Condition:
     return Condition("DriftDetected", "False", "NoDrift", drift.message)
 
 
-def _unknown(drift: DriftStatus) -> str:
+def _reason(drift: DriftStatus) -> str:
     return "ReferenceMissing" if drift.state == "ReferenceMissing" else "InsufficientData"
 
 
@@ -60,7 +60,7 @@ def _data(drift: DriftStatus) -> Condition:
             "DataQuality", "False", "ProblemsFound", f"{told}{more}. Mend the source; do not retrain on it"
         )
     if drift.state in ("ReferenceMissing", "InsufficientData"):
-        return Condition("DataQuality", "Unknown", _unknown(drift), drift.message)
+        return Condition("DataQuality", "Unknown", _reason(drift), drift.message)
     return Condition("DataQuality", "True", "Sound", f"nothing is wrong with {drift.rows} rows")
 
 

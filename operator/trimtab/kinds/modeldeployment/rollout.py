@@ -93,12 +93,11 @@ def rollout(mdep: ModelDeployment, bundle: Bundle | None, seen: Observed, now: d
     if not way.routed and draining:
         router = mdep.status.router  # the routers that are left behind may still be asked, too
     wanted = _wanted(mdep, seen, record, target, (chosen, told))
-    closed = (stands.closed, record if record is not stands.closed else None)
     return Rollout(
         course=way,
         target=target,
         record=record,
-        over=tuple(r for r in closed if r is not None and not r.under_way and r != mdep.status.rollout),
+        over=_over(mdep, stands, record),
         waiting=stands.waiting,
         serving=chosen,
         told=told,
@@ -110,6 +109,12 @@ def rollout(mdep: ModelDeployment, bundle: Bundle | None, seen: Observed, now: d
         retiring=_retiring(seen, draining, router, mdep.status.router) - set(wanted),
         ahead=_ahead(road, record),
     )
+
+
+def _over(mdep: ModelDeployment, stands: Standing, record: RolloutStatus | None) -> tuple[RolloutStatus, ...]:
+    """The rollouts that end with this pass."""
+    closed = (stands.closed, record if record is not stands.closed else None)
+    return tuple(r for r in closed if r is not None and not r.under_way and r != mdep.status.rollout)
 
 
 def _retiring(seen: Observed, draining: bool, *told: RouterStatus | None) -> frozenset[str]:

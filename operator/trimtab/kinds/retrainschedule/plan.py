@@ -76,7 +76,10 @@ def _after(schedule: RetrainSchedule, step: Step | None, seen: Observed, now: da
 def _finished(schedule: RetrainSchedule, status: Status, now: datetime) -> Status:
     """The status with what follows from the rest of it."""
     living = [run for run in status.runs if run.stage != "Ended"]
-    ended = [run for run in status.runs if run.stage == "Ended"][: schedule.spec.history_limit]
+    ended = [run for run in status.runs if run.stage == "Ended"]
+    # The alias may have moved a moment ago: what the candidate stands on is kept as long as there is a candidate.
+    own = status.candidate.run if status.candidate else ""
+    ended = [run for at, run in enumerate(ended) if at < schedule.spec.history_limit or run.name == own]
     latest = present(living) or (ended[0] if ended else None)
     names = {run.name for run in (*living, *ended)}
     return status.model_copy(
