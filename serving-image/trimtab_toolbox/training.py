@@ -85,20 +85,27 @@ def log_model(
         return _registered(made, alias)
     import mlflow
 
-    content = _profile(model, X, y, holdout)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what MLflow says of whole numbers, on each call
-        uri, model_id = _log(model, X, name)
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "profile.json").write_bytes(content)
-        mlflow.MlflowClient().log_model_artifacts(model_id, folder)
     # Registered last: whoever sees the version sees the profile too.
+    uri = _log_all(model, X, name, _profile(model, X, y, holdout))
     if not registered_model_name:
         return Logged(uri, "")
     if run:
         _made.add((registered_model_name, run))
         return _registered(tracking.register(uri, registered_model_name, run, len(X)), alias)
     return _registered(mlflow.register_model(uri, registered_model_name), alias)
+
+
+def _log_all(model: Any, rows: Rows, name: str, profile: bytes) -> str:
+    """The address of the logged model, with its profile beside it."""
+    import mlflow
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what MLflow says of whole numbers, on each call
+        uri, model_id = _log(model, rows, name)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "profile.json").write_bytes(profile)
+        mlflow.MlflowClient().log_model_artifacts(model_id, folder)
+    return uri
 
 
 def _already_made(name: str | None, run: str) -> Any | None:

@@ -9,9 +9,10 @@ from tests import samples
 from tests.apiclient import apply
 from tests.controlplane import ControlPlane
 from tests.samples.breaches import Breach, breaches
+from trimtab.kinds import KINDS
 
 BAD = samples.bad()
-BREACHES = [breach for kind in ("MLModel", "ModelDeployment", "ABTest") for breach in breaches(kind)]
+BREACHES = [breach for kind in sorted(KINDS) for breach in breaches(kind)]
 
 
 @pytest.mark.parametrize("row", BAD, ids=lambda row: row.name)
@@ -33,7 +34,7 @@ def test_every_bound_of_every_field_is_kept(plane: ControlPlane, breach: Breach)
 
 def test_the_table_is_as_long_as_promised() -> None:
     assert len(BAD) >= 60
-    assert {row.manifest["kind"] for row in BAD} == {"MLModel", "ModelDeployment", "ABTest", "RetrainSchedule"}
+    assert {row.manifest["kind"] for row in BAD} == set(KINDS)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from hack import ROOT
 from tests.argocd import PATCH
 from tests.controlplane import ControlPlane
+from trimtab.kinds import KINDS
 
 FOLDERS = sorted({path.parent for path in (ROOT / "examples").glob("*/model*.yaml")})
 OTHER_SETTINGS = """
@@ -40,7 +41,7 @@ def test_the_health_scripts_join_what_argo_cd_already_has(plane: ControlPlane) -
     found = plane.kubectl("get", *where, "--output=json")
     data = json.loads(found.stdout)["data"]
     scripts = {key: text for key, text in data.items() if key.startswith("resource.customizations.health.trimtab.dev_")}
-    assert len(scripts) == 3
+    assert {name.rpartition("_")[2] for name in scripts} == set(KINDS)
     assert len(set(scripts.values())) == 1
     # Server-side apply would have taken this away: kubectl hands over what an earlier apply owned, then prunes it.
     assert data["url"] == "https://argocd.example.com"
