@@ -3,7 +3,7 @@
     MLFLOW_TRACKING_URI=http://localhost:5000 python train.py --data july.csv --kind logistic --name flights
 
 `logistic` is the one that should win. `careless` looks at nothing but the airline and the distance, which a gate must
-notice. `neighbours` answers about as well as the logistic regression, by comparing with thousands of flights twenty
+notice. `neighbours` answers about as well as the logistic regression, by comparing with thousands of flights eight
 times over: a gate that does not look at the clock lets it pass, and the canary finds out.
 """
 
@@ -33,7 +33,7 @@ def build(kind: str, seed: int) -> Pipeline:
         return make_pipeline(seen, HistGradientBoostingClassifier(random_state=seed))
     seen = make_column_transformer((names, NAMES), (StandardScaler(), NUMBERS))
     if kind == "neighbours":
-        return make_pipeline(seen, BaggingClassifier(KNeighborsClassifier(100), n_estimators=20, random_state=seed))
+        return make_pipeline(seen, BaggingClassifier(KNeighborsClassifier(100), n_estimators=8, random_state=seed))
     return make_pipeline(seen, LogisticRegression(max_iter=1000))
 
 

@@ -42,6 +42,7 @@ def champion() -> dict[str, str]:
     return found
 
 
+@pytest.mark.timeout(1_200)
 def test_the_loop_closes_and_lets_nothing_bad_through(loop: Loop) -> None:
     winter = loop.send("winter")
     calm = loop.drift(lambda drift: drift.get("state") == "OK")
