@@ -15,6 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import mlflow
+
 from tests.processes import free_port
 
 START_SECONDS = 90
@@ -44,6 +46,23 @@ def mlflow_process(home: Path) -> Iterator[tuple[str, int]]:
     finally:
         os.killpg(server.pid, 9)
         server.wait(10)
+
+
+@contextmanager
+def tracking_at(uri: str) -> Iterator[None]:
+    """Let MLflow's client in this process talk to `uri`, and afterwards again to whomever the environment names.
+
+    Without the last step MLflow holds on to an address for good, and tests that come later talk to a server that is
+    gone.
+    """
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # it forgets the address, and takes it from nowhere
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def await_answer(url: str, server: subprocess.Popen[bytes], log: Path) -> None:

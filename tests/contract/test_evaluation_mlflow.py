@@ -28,7 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from xgboost import XGBClassifier
 
-from tests.mlflow_server import LossyWay, mlflow_server
+from tests.mlflow_server import LossyWay, tracking_at
 from trimtab.kinds.retrainschedule.gate import Gate as GateSpec
 from trimtab.kinds.retrainschedule.gate import GateStatus
 from trimtab_toolbox import log_model
@@ -109,16 +109,11 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     home = tmp_path_factory.mktemp("evaluation")
-    with mlflow_server(home) as uri:
-        before = mlflow.get_tracking_uri()
-        mlflow.set_tracking_uri(uri)
-        os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
-        try:
-            yield Lab(uri, home, registered(home))
-        finally:
-            mlflow.set_tracking_uri(before)
+    with tracking_at(mlflow_uri), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        yield Lab(mlflow_uri, home, registered(home))
 
 
 def registered(home: Path) -> dict[str, str]:

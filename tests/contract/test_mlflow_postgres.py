@@ -32,6 +32,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 
 from tests.chart import environment, one, render
+from tests.mlflow_server import tracking_at
 from tests.postgres import Postgres
 from tests.processes import Processes, free_port
 from trimtab.adapters.mlflow import Mlflow
@@ -136,10 +137,8 @@ def trained(installation: Installation) -> Iterator[Trained]:
     """What a training Job does: fit, log, register, point the alias."""
     features, target = load_breast_cancer(return_X_y=True)
     learn, held_out, known, _ = train_test_split(features, target, random_state=0, stratify=target)
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(installation.uri)
     predictions = {}
-    try:
+    with tracking_at(installation.uri):
         for version, strength in (("1", 1.0), ("2", 0.01)):
             model = LogisticRegression(C=strength, max_iter=5000).fit(learn, known)
             with mlflow.start_run():
@@ -154,8 +153,6 @@ def trained(installation: Installation) -> Iterator[Trained]:
             predictions[version] = model.predict_proba(held_out)[:, 1].tolist()
         MlflowClient(installation.uri).set_registered_model_alias("tumour", "champion", "1")
         yield Trained(held_out, predictions)
-    finally:
-        mlflow.set_tracking_uri(before)
 
 
 async def test_an_alias_is_resolved_fetched_and_predicts_the_same(

@@ -3,20 +3,17 @@
 import hashlib
 import io
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.mlflow_server import mlflow_server
 from trimtab_serving.outcome import Failure
 from trimtab_serving.store import open_store
 
 
 @pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as uri:
-        yield f"{uri}/api/2.0/mlflow-artifacts/artifacts/trimtab"
+def proxy(mlflow_uri: str) -> str:
+    return f"{mlflow_uri}/api/2.0/mlflow-artifacts/artifacts/trimtab"
 
 
 def test_put_twice_get_and_missing(proxy: str, tmp_path: Path) -> None:
