@@ -13,6 +13,7 @@ import signal
 import ssl
 import subprocess
 import tempfile
+import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from pathlib import Path
 from hack import ROOT
 from tests.pki import Authority, Pair
 from tests.processes import Processes, free_port, program
+
+SERVED_SECONDS = 30.0
 
 NODE = """
 apiVersion: v1
@@ -132,10 +135,22 @@ class ControlPlane:
 
     def install_crds(self) -> None:
         """Install the project's definitions and wait until they are served."""
-        for step in (("apply", "--server-side", "-f"), ("wait", "--for=condition=Established", "--timeout=30s", "-f")):
-            done = self.kubectl(*step, str(ROOT / "crds"))
-            if done.returncode:
-                raise RuntimeError(f"kubectl {step[0]} of crds/ failed: {done.stderr}")
+        self.define(ROOT / "crds")
+
+    def define(self, path: Path) -> None:
+        """Install the definitions in a file or folder and wait until they are served; RuntimeError if that fails."""
+        applied = self.kubectl("apply", "--server-side", f"--filename={path}")
+        if applied.returncode:
+            raise RuntimeError(f"kubectl apply of {path} failed: {applied.stderr}")
+        deadline = time.monotonic() + SERVED_SECONDS
+        while True:
+            done = self.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"--filename={path}")
+            if done.returncode == 0:
+                return
+            # The conditions of a definition are null until the server has looked at it, which kubectl cannot wait for.
+            if "accessor error" not in done.stderr or time.monotonic() > deadline:
+                raise RuntimeError(f"the definitions in {path} are not served: {done.stderr}")
+            time.sleep(0.1)
 
     def _start_etcd(self) -> None:
         self._spawn(

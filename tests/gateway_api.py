@@ -26,9 +26,7 @@ def install(plane: ControlPlane) -> None:
         timeout=300,
     )
     crd = Path(json.loads(done.stdout)["Dir"]) / "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"
-    for step in (("apply", "--server-side", "-f"), ("wait", "--for=condition=Established", "--timeout=30s", "-f")):
-        made = plane.kubectl(*step, str(crd))
-        assert made.returncode == 0, made.stderr
+    plane.define(crd)
 
 
 @contextlib.asynccontextmanager
