@@ -18,6 +18,7 @@ from tests.kubelet import digest_of
 MANAGED = "app.kubernetes.io/managed-by=trimtab"
 CHILDREN = ("Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "Job")
 STEP_SECONDS = 240.0
+UNTOLD = "no pod has told its counts yet"
 # Given by the server, differently each time; and what is a hash of one of these.
 CHANCE = frozenset({"clusterIP", "clusterIPs", "trimtab.dev/desired-hash", "uid", "lastTransitionTime"})
 
@@ -124,7 +125,11 @@ class Life:
                 assert status["version"] == str(version), status
             status = mdep["status"]
             assert (status["replicas"], status["available"], len(status["revisions"])) == (pods, pods, 1), status
-            assert status["revisions"][0]["digest"] == digest_of(uri(self.model_name, version)), status
+            digest = digest_of(uri(self.model_name, version))
+            assert status["revisions"][0]["digest"] == digest, status
+            # Who serves is asked for counts in the pass after the one that said so; pretended pods have none to tell.
+            drift = status.get("drift", {})
+            assert (drift.get("digest"), drift.get("message")) == (digest, UNTOLD), status
             children = [child for kind in CHILDREN for child in await self._own(kind)]
             count = [sum(child["kind"] == kind for child in children) for kind in CHILDREN]
             assert count == [1, 2, scalers, 1, 1, 0], dict(zip(CHILDREN, count, strict=True))
