@@ -11,7 +11,7 @@ import asyncio
 import logging
 import signal
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Container
 from typing import Any, NamedTuple
 
 from tests.faultproxy import FaultProxy
@@ -54,7 +54,7 @@ class Counted:
 class Reaper:
     """Kills the operators of one life after some (None: all) of their writes, before they learn of success."""
 
-    def __init__(self, after: Collection[Write] | None) -> None:
+    def __init__(self, after: Container[Write] | None) -> None:
         self.operator: Operator | None = None
         self.callers: set[str] = set()
         self.deaths: list[Write] = []
