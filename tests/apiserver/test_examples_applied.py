@@ -12,7 +12,8 @@ from tests.argocd import PATCH
 from tests.controlplane import ControlPlane
 from trimtab.kinds import KINDS
 
-FOLDERS = sorted({path.parent for path in (ROOT / "examples").glob("*/model*.yaml")})
+OURS = "apiVersion: trimtab.dev/"
+FOLDERS = sorted({path.parent for path in (ROOT / "examples").glob("*/*.yaml") if OURS in path.read_text()})
 OTHER_SETTINGS = """
 apiVersion: v1
 kind: ConfigMap
