@@ -30,7 +30,8 @@ class Loop:
     def __init__(self, namespace: str, model: str = NAME) -> None:
         self.stage = Stage(namespace, model)
         self.files: dict[str, str] = {}
-        self.traffic: list[Script] = []
+        self.traffic: dict[str, Script] = {}
+        self.asked = self.failed = 0
 
     def prepare(self) -> None:
         """Put the seasons where Jobs can read them; what is judged and sent later was never learned from."""
@@ -62,20 +63,19 @@ class Loop:
             self.stage.manifest(kind, NAME, spec)
         return self.stage.serving(NAME, version)
 
-    def send(self, season: str) -> Script:
+    def send(self, season: str) -> None:
         """Begin to send the flights of a season."""
         traffic = self.stage.load(season, NAME, CONNECTIONS, 1_800, PAUSE, self.files[f"traffic-{season}"])
         traffic.started()
-        self.traffic.append(traffic)
-        return traffic
+        self.traffic[season] = traffic
 
-    def failed(self) -> tuple[int, int]:
-        """End all traffic; how many requests there were, and how many failed."""
-        counts = []
-        for traffic in self.traffic:
-            traffic.stop()
-            counts.append(traffic.result(check=False))
-        return sum(count["requests"] for count in counts), sum(count["failed"] for count in counts)
+    def end(self, season: str) -> None:
+        """Send them no more."""
+        traffic = self.traffic.pop(season)
+        traffic.stop()
+        counted = traffic.result(check=False)
+        self.asked += counted["requests"]
+        self.failed += counted["failed"]
 
     def schedule(self, name: str, kind: str = "", **gate: Any) -> None:
         """Apply a RetrainSchedule: the example's, or one that trains another `kind` of model when a person asks."""

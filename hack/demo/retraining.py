@@ -34,23 +34,23 @@ def tell() -> None:
     _shift(loop)
     _careless(loop)
     _slow(loop)
-    asked, failed = loop.failed()
-    say(f"  {asked} requests in all that time, {failed} failed")
-    if failed:
-        raise Failure(f"{failed} of {asked} requests failed")
+    loop.end("july")
+    say(f"  {loop.asked} requests in all that time, {loop.failed} failed")
+    if loop.failed:
+        raise Failure(f"{loop.failed} of {loop.asked} requests failed")
     say(loop.stage.kubectl("get", "rts,mdep,mlm"))
 
 
 def _shift(loop: Loop) -> None:
     """Winter, then July: each leg of the loop with the seconds since the traffic changed."""
     with step("send flights of the winter: nothing to see"):
-        winter = loop.send("winter")
+        loop.send("winter")
         loop.drift(lambda drift: drift.get("state") == "OK")
     loop.schedule(NAME)
     with step("send flights of July, and wait until the drift is found"):
         loop.send("july")
         shifted = time.monotonic()
-        winter.stop()
+        loop.end("winter")
         drift = loop.drift(lambda drift: drift.get("level") == "Critical")
     say(f"  {time.monotonic() - shifted:.0f} s: {_worst(drift)}")
     for stage, what in STAGES.items():
