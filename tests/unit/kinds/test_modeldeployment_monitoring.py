@@ -129,6 +129,14 @@ def test_without_a_profile_the_reference_is_missing() -> None:
     assert "trimtab_toolbox.log_model" in drift.message
 
 
+def test_that_a_bundle_has_no_profile_stays_known_while_its_pods_are_silent() -> None:
+    told = drifting(None, Finding(OWN, ""), "abc", NOW)
+    silent = Finding(OWN, note="no pod has told its counts yet")
+    assert drifting(told, silent, "abc", NOW) == told
+    assert drifting(told, replace(silent, digest=OTHER), "def", NOW).state == "InsufficientData"
+    assert drifting(told, Finding(OWN, PROFILE), "abc", NOW).state == "InsufficientData"
+
+
 def test_nothing_looked_at_yet_says_why() -> None:
     assert drifting(None, Finding(OWN, note="no pod is ready"), "abc", NOW).message == "no pod is ready"
     assert drifting(None, Finding(OWN, PROFILE), "abc", NOW).message == "the first period with rows has not ended yet"

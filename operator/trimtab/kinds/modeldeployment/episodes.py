@@ -45,7 +45,8 @@ def drifting(before: DriftStatus | None, found: Finding, revision: str, now: dat
 
 def _waiting(same: DriftStatus | None, found: Finding, revision: str) -> DriftStatus:
     """Nothing has been looked at, since the beginning or since this process began."""
-    if same is not None and same.checked_at is not None:
+    known = same is not None and same.state == "ReferenceMissing" and found.profile is None  # for good: by its digest
+    if same is not None and (known or same.checked_at is not None):
         return same.model_copy(update={"revision": revision})
     message = found.note or WAITING
     return DriftStatus(state="InsufficientData", revision=revision, digest=found.digest, message=message)
