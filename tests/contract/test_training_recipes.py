@@ -273,7 +273,7 @@ def test_the_example_in_shell_with_mlflow_down_from_a_call_on(server: str, tmp_p
             setattr(way, fault, lambda call, _, number=number: call >= number)
             job = Job(tmp_path / str(number), way.uri, f"shell-{fault}-{number}")
             first = job.start(command)
-            said, _ = first.communicate(timeout=60)
+            said, _ = first.communicate(timeout=400)
             assert first.returncode in (0, 75), said
             way.heal()
             job.run_to_end(command)
