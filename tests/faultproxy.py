@@ -20,7 +20,7 @@ import yaml
 from aiohttp import web
 
 from tests.controlplane import ControlPlane
-from tests.faults import Call, Delay, Events, Expire, Fault, Record, Reset, Rule, Status, describe
+from tests.faults import WRITES, Call, Delay, Events, Expire, Fault, Record, Reset, Rule, Status, describe
 
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "host", "authorization", "content-length"})
 
@@ -124,10 +124,11 @@ class FaultProxy:
         while isinstance(fault, Delay):
             await asyncio.sleep(fault.seconds)
             fault = self._fault(call)
-        if fault is None:
-            return await self._forward(request, call, None)
-        done = isinstance(fault, Status | Reset) and fault.done
-        return await self._forward(request, call, fault) if done else self._fail(request, call, fault, 0)
+        if fault is not None and not (isinstance(fault, Status | Reset) and fault.done):
+            return self._fail(request, call, fault, 0)
+        forwarding = self._forward(request, call, fault)
+        # A write that is on its way is done and seen by the hooks, even when its caller dies meanwhile.
+        return await (asyncio.shield(forwarding) if call.verb in WRITES else forwarding)
 
     def _fault(self, call: Call) -> Fault | None:
         for rule in list(self._rules):
