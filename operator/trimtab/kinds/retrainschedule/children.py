@@ -7,12 +7,13 @@ champion is what held when it began.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from trimtab.core import metadata
+from trimtab.core.jobs import POD_BASE, Task, failure_policy, toolbox_job
 from trimtab.core.objects import GROUP, JOB, Object
-from trimtab.core.platform import CONTAINER_SECURITY, POD_SECURITY, Platform, environment, secret_environment
+from trimtab.core.platform import Platform
 from trimtab.kinds.retrainschedule.api import RetrainSchedule
 from trimtab.kinds.retrainschedule.gate import METRICS, Gate
 from trimtab.kinds.retrainschedule.observe import Registered, experiment
@@ -24,14 +25,10 @@ TRIGGER = f"{GROUP}/trigger"
 QUEUE = "kueue.x-k8s.io/queue-name"
 TRAINER, EVALUATOR = "trainer", "evaluate"
 GRACE_SECONDS = 120
-GATE_RETRIES = 3
 GATE_SECONDS = 1800
-GATE_MAX_BYTES = 2 * 2**30
-VOLUME = "/trimtab/volume"
 NOTHING_TO_DO = 3
 # 10 bad data, 11 a bug of the trainer, 12 its own check failed: a second try would end like the first.
 TRAINER_FINAL = (NOTHING_TO_DO, 10, 11, 12)
-EVALUATOR_FINAL = (10, 137)
 
 
 def gate_name(run: Run) -> str:
@@ -48,7 +45,7 @@ def train_job(schedule: RetrainSchedule, run: Run, registered: Registered, champ
         "backoffLimit": spec.backoff_limit,
         "activeDeadlineSeconds": spec.active_deadline_seconds,
         "podReplacementPolicy": "Failed",
-        "podFailurePolicy": _failure_policy(TRAINER, TRAINER_FINAL),
+        "podFailurePolicy": failure_policy(TRAINER, TRAINER_FINAL),
         "template": {
             "metadata": {"labels": labels, "annotations": {TRIGGER: _trigger(run)}},
             "spec": _trainer_pod(schedule, run, registered, champion, platform),
@@ -64,20 +61,7 @@ def train_job(schedule: RetrainSchedule, run: Run, registered: Registered, champ
 def gate_job(schedule: RetrainSchedule, run: Run, gate: Gate, registered: Registered, platform: Platform) -> Object:
     """The Job that compares the version of a run with the champion. Run twice, it comes to the same verdict."""
     labels = _labels(schedule, run, "evaluator")
-    claim = _claim(gate)
-    pod = {
-        **_pod_base(),
-        "automountServiceAccountToken": False,
-        "containers": [_evaluator(run, gate, registered, platform)],
-        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "8Gi"}}, *claim],
-    }
-    body = {
-        "backoffLimit": GATE_RETRIES,
-        "activeDeadlineSeconds": GATE_SECONDS * 2,
-        "podReplacementPolicy": "Failed",
-        "podFailurePolicy": _failure_policy(EVALUATOR, EVALUATOR_FINAL),
-        "template": {"metadata": {"labels": labels}, "spec": pod},
-    }
+    body = toolbox_job(_evaluation(run, gate, registered), labels, platform)
     return metadata.owned(JOB.api_version, JOB.kind, gate_name(run), _owner(schedule), labels, spec=body)
 
 
@@ -90,25 +74,10 @@ def _labels(schedule: RetrainSchedule, run: Run, component: str) -> dict[str, st
     return metadata.labels(component, name, **{metadata.SCHEDULE: name, RUN: run.name})
 
 
-def _failure_policy(container: str, final: Sequence[int]) -> dict[str, Any]:
-    """A pod that was evicted does not count, and what would fail again fails the Job at once."""
-    codes = {"containerName": container, "operator": "In", "values": list(final)}
-    return {
-        "rules": [
-            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-            {"action": "FailJob", "onExitCodes": codes},
-        ]
-    }
-
-
 def _trigger(run: Run) -> str:
     """What the trainer reads at /trimtab/in/trigger.json."""
     told = {"kind": run.trigger, "slot": run.slot, "excess": run.excess, "cause": run.cause, "features": run.features}
     return json.dumps({"schema": 1, **told})
-
-
-def _pod_base() -> dict[str, Any]:
-    return {"restartPolicy": "Never", "enableServiceLinks": False, "securityContext": POD_SECURITY}
 
 
 def _trainer_pod(
@@ -124,7 +93,7 @@ def _trainer_pod(
         "priorityClassName": spec.priority_class_name,
     }
     return {
-        **_pod_base(),
+        **POD_BASE,
         "automountServiceAccountToken": bool(account),
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "containers": [
@@ -135,51 +104,26 @@ def _trainer_pod(
     }
 
 
-def _claim(gate: Gate) -> list[dict[str, Any]]:
-    """The volume behind a pvc:// holdout, which the Job may read and nothing else."""
-    uri = gate.holdout.uri
-    if not uri.startswith("pvc://"):
-        return []
-    claim = {"claimName": uri.removeprefix("pvc://").partition("/")[0], "readOnly": True}
-    return [{"name": "holdout", "persistentVolumeClaim": claim}]
-
-
-def _evaluator(run: Run, gate: Gate, registered: Registered, platform: Platform) -> dict[str, Any]:
-    container: dict[str, Any] = {
-        "name": EVALUATOR,
-        "image": platform.toolbox_image,
-        "imagePullPolicy": platform.pull_policy,
-        "command": ["python", "-m", "trimtab_toolbox.evaluation"],
-        "env": _evaluator_environment(run, gate, registered, platform),
-        "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "4Gi"}},
-        "securityContext": CONTAINER_SECURITY,
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
-            *({"name": volume["name"], "mountPath": VOLUME, "readOnly": True} for volume in _claim(gate)),
-        ],
-    }
-    secrets = secret_environment(platform.job_secret_name, gate.holdout.credentials_secret_name)
-    return {**container, "envFrom": secrets} if secrets else container
-
-
-def _evaluator_environment(run: Run, gate: Gate, registered: Registered, platform: Platform) -> list[dict[str, str]]:
+def _evaluation(run: Run, gate: Gate, registered: Registered) -> Task:
     judged = {name: value for name, value in gate.dump().items() if name != "holdout"}
     judged["metric"] = METRICS[gate.metric]
-    return environment(
-        TRIMTAB_RUN_ID=run.name,
-        TRIMTAB_MODEL_NAME=registered.name,
-        TRIMTAB_CHAMPION_URI=f"models:/{registered.name}/{run.champion}" if run.champion else "",
-        TRIMTAB_CHALLENGER_URI=f"models:/{registered.name}/{run.version}",
-        TRIMTAB_HOLDOUT_URI=gate.holdout.uri,
-        TRIMTAB_HOLDOUT_DIGEST=gate.holdout.digest,
-        TRIMTAB_HOLDOUT_TARGET=gate.holdout.target,
-        TRIMTAB_GATE=json.dumps(judged, sort_keys=True),
-        TRIMTAB_ALLOW_PICKLE=str(registered.allow_pickle).lower(),
-        TRIMTAB_MAX_BYTES=str(GATE_MAX_BYTES),
-        TRIMTAB_TIMEOUT_SECONDS=str(GATE_SECONDS),
-        TRIMTAB_RESULT_PATH="/dev/termination-log",
-        TRIMTAB_PVC_DIR=VOLUME if _claim(gate) else "",
-        MLFLOW_TRACKING_URI=platform.tracking_uri,
-        HOME="/tmp",  # noqa: S108 - the only writable path of the pod
+    holdout = gate.holdout
+    return Task(
+        container=EVALUATOR,
+        module="trimtab_toolbox.evaluation",
+        uri=holdout.uri,
+        volume="holdout",
+        seconds=GATE_SECONDS,
+        environment={
+            "TRIMTAB_RUN_ID": run.name,
+            "TRIMTAB_MODEL_NAME": registered.name,
+            "TRIMTAB_CHAMPION_URI": f"models:/{registered.name}/{run.champion}" if run.champion else "",
+            "TRIMTAB_CHALLENGER_URI": f"models:/{registered.name}/{run.version}",
+            "TRIMTAB_HOLDOUT_URI": holdout.uri,
+            "TRIMTAB_HOLDOUT_DIGEST": holdout.digest,
+            "TRIMTAB_HOLDOUT_TARGET": holdout.target,
+            "TRIMTAB_GATE": json.dumps(judged, sort_keys=True),
+            "TRIMTAB_ALLOW_PICKLE": str(registered.allow_pickle).lower(),
+        },
+        credentials_secret_name=holdout.credentials_secret_name,
     )
