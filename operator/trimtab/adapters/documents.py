@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trimtab.adapters.polling import Distrusted
+from trimtab.core.objects import Object
+from trimtab.kinds.modeldeployment.template import DIGEST
 
 Whole = Annotated[int, Field(ge=0, le=1 << 53)]
 Limited = Annotated[float, Field(ge=-1e150, le=1e150)]
@@ -35,6 +37,29 @@ def parsed(model: type[Model], body: bytes) -> Model:
         raise Distrusted("invalid", f"{where}: {first['msg']}") from None
 
 
+class CountsDocument(Part):
+    """What every answer to GET /trimtab/v1/counts holds, whatever else is read of it."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+    epoch: Annotated[str, Field(min_length=1, max_length=64)]
+    digest: Sha256
+    rows: Whole
+
+
+Counts = TypeVar("Counts", bound=CountsDocument)
+
+
+def counts_document(model: type[Counts], pod: Object, status: int, body: bytes) -> Counts:
+    """The counts in a pod's answer; Distrusted when it is no such answer, or of another model than the pod's."""
+    if status != 200:
+        raise Distrusted("status", f"it answered HTTP {status}")
+    found = parsed(model, body)
+    expected = pod["metadata"].get("annotations", {}).get(DIGEST, found.digest)
+    if found.digest != expected:
+        raise Distrusted("revision", f"it says that it serves {found.digest}, but was made for {expected}")
+    return found
+
+
 def demand(sound: bool, message: str) -> None:
     """Distrusted with this message unless it holds."""
     if not sound:
@@ -46,10 +71,9 @@ def grows(values: Sequence[float]) -> bool:
     return all(low < high for low, high in itertools.pairwise(values))
 
 
-def shrunk(before: Mapping[str, Sequence[float]], now: Mapping[str, Sequence[float]]) -> str:
-    """Which of the counts that can only grow is smaller than it was, or gone; empty for none."""
+def demand_growth(before: Mapping[str, Sequence[float]], now: Mapping[str, Sequence[float]]) -> None:
+    """Distrusted if one of the counts that can only grow within an epoch is smaller than it was, or gone."""
     for name, old in before.items():
         new = now.get(name, ())
         if len(new) < len(old) or any(later < sooner for sooner, later in zip(old, new, strict=False)):
-            return name
-    return ""
+            raise Distrusted("shrank", f"{name} became smaller without a new epoch")

@@ -10,17 +10,26 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from trimtab.adapters.documents import Limited, Part, Whole, demand, grows, parsed, shrunk
-from trimtab.adapters.polling import Distrusted, Question
+from trimtab.adapters.documents import (
+    CountsDocument,
+    Limited,
+    Part,
+    Whole,
+    counts_document,
+    demand,
+    demand_growth,
+    grows,
+)
+from trimtab.adapters.polling import Question
 from trimtab.core.objects import Object
 from trimtab.evidence import sketch
 from trimtab.evidence.sources import Cells, ModelReport, SmokeReport
 from trimtab.evidence.tally import Bucket
-from trimtab.kinds.modeldeployment.template import DIGEST, PORT
+from trimtab.kinds.modeldeployment.template import PORT
 
 BUCKETS = 100
 REVISIONS = 8
@@ -73,13 +82,9 @@ class _Feedback(Part):
     revisions: Annotated[tuple[_Revision, ...], Field(max_length=REVISIONS)]
 
 
-class _Document(Part):
-    schema_: Annotated[Literal[1], Field(alias="schema")]
-    epoch: Annotated[str, Field(min_length=1, max_length=64)]
+class _Document(CountsDocument):
     revision: Annotated[str, Field(min_length=1, max_length=64)]
-    digest: Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
     requests: _Requests
-    rows: Whole
     buckets: _Buckets
     users: _Users | None = None
     outcomes: _Feedback | None = None
@@ -90,15 +95,9 @@ def read_counts(pod: Object, status: int, body: bytes, before: ModelReport | Non
 
     Latencies are in seconds, over all requests. `errors` are the answers of class 5xx.
     """
-    if status != 200:
-        raise Distrusted("status", f"it answered HTTP {status}")
-    told = parsed(_Document, body)
-    expected = pod["metadata"].get("annotations", {}).get(DIGEST, told.digest)
-    if told.digest != expected:
-        raise Distrusted("revision", f"it says that it serves {told.digest}, but was made for {expected}")
-    report = _report(pod["metadata"]["uid"], told)
-    if before is not None and before.epoch == report.epoch and (what := shrunk(_growing(before), _growing(report))):
-        raise Distrusted("shrank", f"{what} became smaller without a new epoch")
+    report = _report(pod["metadata"]["uid"], counts_document(_Document, pod, status, body))
+    if before is not None and before.epoch == report.epoch:
+        demand_growth(_growing(before), _growing(report))
     return report
 
 

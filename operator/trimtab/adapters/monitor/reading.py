@@ -9,17 +9,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from trimtab.adapters.documents import Limited, Name, Part, Sha256, Whole, demand, parsed, shrunk
+from trimtab.adapters.documents import (
+    CountsDocument,
+    Limited,
+    Name,
+    Part,
+    Sha256,
+    Whole,
+    counts_document,
+    demand,
+    demand_growth,
+)
 from trimtab.adapters.monitor.profile import MOST_MOMENTS, Profile
 from trimtab.adapters.polling import Distrusted, Question
 from trimtab.core.objects import Object
 from trimtab.evidence.drift.labels import Labels
 from trimtab.evidence.drift.window import Window, read_counts
-from trimtab.kinds.modeldeployment.template import DIGEST, PORT
+from trimtab.kinds.modeldeployment.template import PORT
 
 LARGEST = 16 << 20
 REVISIONS = 8
@@ -83,12 +93,8 @@ class _Predictions(Part):
     counts: Counts
 
 
-class _Document(Part):
-    schema_: Annotated[Literal[1], Field(alias="schema")]
-    epoch: Annotated[str, Field(min_length=1, max_length=64)]
-    digest: Sha256
+class _Document(CountsDocument):
     profile: Sha256 | None = None
-    rows: Whole
     type_errors: Annotated[dict[Name, Whole], Field(alias="typeErrors", max_length=2048)] = {}
     predictions: _Predictions | None = None
     score: _Counted | None = None
@@ -145,17 +151,12 @@ class Reading:
 
 def read(pod: Object, status: int, body: bytes, before: Reading | None) -> Reading:
     """The reading in an answer to GET /trimtab/v1/counts; Distrusted says why there is none."""
-    if status != 200:
-        raise Distrusted("status", f"it answered HTTP {status}")
-    told = parsed(_Document, body)
-    expected = pod["metadata"].get("annotations", {}).get(DIGEST, told.digest)
-    if told.digest != expected:
-        raise Distrusted("revision", f"it says that it serves {told.digest}, but was made for {expected}")
-    _check(told)
-    edges = told.outcomes.delay.edges if told.outcomes else ()
-    reading = Reading(pod["metadata"]["uid"], told.epoch, told.digest, told.profile or "", told, edges)
-    if before is not None and before.epoch == reading.epoch and (what := shrunk(_growing(before.told), _growing(told))):
-        raise Distrusted("shrank", f"{what} became smaller without a new epoch")
+    found = counts_document(_Document, pod, status, body)
+    _check(found)
+    edges = found.outcomes.delay.edges if found.outcomes else ()
+    reading = Reading(pod["metadata"]["uid"], found.epoch, found.digest, found.profile or "", found, edges)
+    if before is not None and before.epoch == reading.epoch:
+        demand_growth(_growing(before.told), _growing(found))
     return reading
 
 
