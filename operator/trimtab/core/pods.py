@@ -31,6 +31,7 @@ PAUSE = re.compile(r'^Back-off pulling image "[^"]*": \w+: ')
 REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,127}")
 CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 LAST_WORDS = 600
+EVICTED = "Evicted"
 TRY_AGAIN = 75
 """The exit code of a container that met something passing, such as a store that is away (docs/contract.md)."""
 
@@ -79,7 +80,11 @@ def _troubles(pod: Object) -> Iterator[Trouble]:
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("reason") == "Unschedulable":
         yield Trouble(3, "NotEnoughRoom", f"no node has room for pod {name}: {scheduled.get('message', '')}")
-    status = pod.get("status", {})
+    status, disrupted = pod.get("status", {}), condition(pod, "DisruptionTarget")
+    if status.get("phase") == "Failed" and disrupted.get("status") == "True":
+        # How its containers ended is the doing of whoever took the pod away.
+        yield Trouble(5, EVICTED, f"pod {name} was evicted: {disrupted.get('message', '')}")
+        return
     for item in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
         if not item.get("ready"):
             yield from _container_trouble(name, item)

@@ -99,3 +99,8 @@ def crash_looping(last: Mapping[str, Any], *, name: str = "server") -> Object:
 
 def unschedulable(message: str) -> Object:
     return {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+
+
+def evicted(message: str) -> Object:
+    """The condition of a pod that kubelet took away."""
+    return {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "message": message}

@@ -121,6 +121,11 @@ CASES: dict[str, tuple[Object, str, str]] = {
         "LoadFailed",
         "model.onnx: unknown operator",
     ),
+    "evicted, whatever its container makes of that": (
+        one(container(ended(137)), phase="Failed", conditions=[kubelet.evicted("usage exceeds the total limit 64Mi")]),
+        "Evicted",
+        "pod risk-1 was evicted: usage exceeds the total limit 64Mi",
+    ),
     "no room": (
         one(conditions=[kubelet.unschedulable("0/3 nodes are available: 3 Insufficient memory.")]),
         "NotEnoughRoom",

@@ -444,6 +444,24 @@ def test_a_job_that_failed_ends_its_run_for_the_reason_it_had(condition_: Any, c
     assert row["outcome"] == ("Skipped" if expected == "NothingToDo" else "Failed")
 
 
+def test_a_run_that_was_evicted_until_its_deadline_says_so() -> None:
+    obj = running("Training")
+    own = pod(obj, "trainer", kubelet.container(kubelet.ended(137), name="trainer"))
+    own["status"] |= {"phase": "Failed", "conditions": [kubelet.evicted("usage exceeds the total limit 64Mi")]}
+    row = only(planned(obj, replace(SEEN, jobs=job(obj, failed("DeadlineExceeded", "was active longer")), pods=[own])))
+    assert row["reason"] == "DeadlineExceeded"
+    assert row["message"].endswith("was active longer; pod weekly-x was evicted: usage exceeds the total limit 64Mi")
+
+
+def test_a_job_whose_pods_do_not_end_at_once_is_not_said_to_train() -> None:
+    """Kubernetes calls a Job failed only when the last of its pods is gone, which can take all their grace."""
+    obj = running("Training")
+    ending = {**failed("DeadlineExceeded", "was active longer"), "type": "FailureTarget"}
+    given = planned(obj, replace(SEEN, jobs=job(obj, ending)))
+    assert runs(given) == [("Manual", "now", "Training")]
+    assert only(given)["message"].endswith("has failed, and its pods are being ended: was active longer")
+
+
 def test_the_last_words_of_a_pod_are_waited_for() -> None:
     obj = running("Training")
     assert runs(planned(obj, replace(SEEN, jobs=job(obj, failed())))) == [("Manual", "now", "Training")]

@@ -145,6 +145,8 @@ def _words(own: list[Object]) -> Mapping[str, Any]:
 def _doing(schedule: RetrainSchedule, run: Run, job: Object, own: list[Object]) -> str:
     if job["spec"].get("suspend"):
         return f"Job {run.name} waits for Kueue to admit it to the queue {schedule.spec.job.queue_name or 'it is in'}"
+    if (failing := condition(job, "FailureTarget")).get("status") == "True":
+        return f"Job {run.name} has failed, and its pods are being ended: {failing.get('message', '')}"
     trouble = pods.trouble(own) or pods.refusal(job)
     if trouble is not None:
         return trouble.message

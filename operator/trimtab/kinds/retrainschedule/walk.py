@@ -92,12 +92,17 @@ def finished(job: Object, type_: str) -> datetime | None:
 
 
 def why_failed(job: Object, own: list[Object]) -> pods.Trouble:
-    """The reason of a Job that failed: what its pods say, or else the Job. A deadline explains how its pods ended."""
-    told = condition(job, "Failed")
+    """The reason of a Job that failed: what its pods say, or else the Job. A deadline explains how its pods ended.
+
+    Evictions do not count as attempts, so a pod that is evicted each time goes on until the deadline.
+    """
+    told, trouble = condition(job, "Failed"), pods.trouble(own)
     message = told.get("message", "")
     if told.get("reason") == "DeadlineExceeded":
-        return pods.Trouble(9, "DeadlineExceeded", f"Job {job['metadata']['name']} took longer than it may: {message}")
-    return pods.trouble(own) or pods.Trouble(
+        before = f"; {trouble.message}" if trouble is not None and trouble.reason == pods.EVICTED else ""
+        said = f"Job {job['metadata']['name']} took longer than it may: {message}{before}"
+        return pods.Trouble(9, "DeadlineExceeded", said)
+    return trouble or pods.Trouble(
         9, told.get("reason") or "JobFailed", f"Job {job['metadata']['name']} failed: {message}"
     )
 
