@@ -27,6 +27,7 @@ from trimtab_toolbox.table import Tensors, column_names, is_matrix
 
 MIN_CATEGORY_ROWS = 5
 _BEYOND = 5
+_HALF = 0.5
 _DECILES = np.arange(1, 10) / 10
 _POINTS = np.unique(np.concatenate([np.arange(1, 64) / 64, _DECILES, [0.001, 0.01, 0.99, 0.999]]))
 
@@ -40,25 +41,55 @@ def profile_features(tensors: Tensors, inputs: Sequence[Tensor]) -> tuple[Featur
     return tuple(_feature(name, inputs[0], index, matrix[:, index]) for index, name in enumerate(names))
 
 
-def edges_of(values: NDArray[Any]) -> NDArray[np.float64]:
-    """The edges for numbers like `values`, in growing order; NaN and infinite values say nothing about them."""
-    finite = values[np.isfinite(values)]
-    if not len(finite):
-        return np.zeros(1)
-    low, high = finite.min(), finite.max()
-    above = high + 1 if values.dtype.kind in "iu" else np.nextafter(high, np.array(np.inf, dtype=values.dtype))
-    step = deviation_of(finite)
-    beyond = [step * 2.0**power for power in range(_BEYOND)]
-    outer = [*(float(low) - far for far in beyond), *(float(high) + far for far in beyond)]
-    inner = np.quantile(finite.astype(np.float64), _POINTS)
-    edges: NDArray[np.float64] = np.unique(np.concatenate([inner, [float(low), float(above)], outer]))
-    return np.extract(np.isfinite(edges), edges)
+class Numbers:
+    """The numbers of a column [n], sorted once: edges and counts are cheap to read off their order."""
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        ordered = np.sort(values)
+        # NaN comes last, after infinity.
+        first, last = ordered.searchsorted(-np.inf, "right"), ordered.searchsorted(np.inf)
+        self.ordered = ordered[: ordered.searchsorted(np.nan)]
+        """In growing order, NaN left out."""
+        self.finite = ordered[first:last].astype(np.float64)
+        """Those of them that are finite."""
+        self.ends = ordered[first:last][[0, -1]] if last > first else ordered[:0]
+        """The least and the largest of these, as they came; none where none is finite."""
+        # In the order they came in: sums in another one would round otherwise.
+        exact = (values if len(self.finite) == len(values) else values[np.isfinite(values)]).astype(np.float64)
+        self.mean = float(exact.mean()) if len(exact) else 0.0
+        self.deviation = deviation_of(exact)
+
+    def quantiles(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The quantiles of the finite ones at `points` between 0 and 1; none where none is finite.
+
+        Between the two nearest (definition 7 of Hyndman and Fan, 1996), to the last bit as numpy has them.
+        """
+        if not len(self.finite):
+            return np.empty(0)
+        places = points * (len(self.finite) - 1)
+        lower = np.floor(places).astype(np.int64)
+        low, high = self.finite[lower], self.finite[np.minimum(lower + 1, len(self.finite) - 1)]
+        part, step = places - lower, high - low
+        found: NDArray[np.float64] = np.where(part < _HALF, low + step * part, high - step * (1 - part))
+        return found
+
+    def edges(self) -> NDArray[np.float64]:
+        """The edges for numbers like these, in growing order; NaN and infinite ones say nothing about them."""
+        if not len(self.finite):
+            return np.zeros(1)
+        low, high = self.ends
+        above = high + 1 if high.dtype.kind in "iu" else np.nextafter(high, np.array(np.inf, dtype=high.dtype))
+        beyond = [self.deviation * 2.0**power for power in range(_BEYOND)]
+        outer = [*(float(low) - far for far in beyond), *(float(high) + far for far in beyond)]
+        inner = self.quantiles(_POINTS)
+        edges: NDArray[np.float64] = np.unique(np.concatenate([inner, [float(low), float(above)], outer]))
+        return np.extract(np.isfinite(edges), edges)
 
 
-def cells_of(values: NDArray[Any], edges: NDArray[np.float64]) -> tuple[int, ...]:
-    """How many of the `values`, none of them NaN, are in each of the cells."""
-    places = np.searchsorted(edges, values.astype(np.float64), side="right")
-    return tuple(int(count) for count in np.bincount(places, minlength=len(edges) + 1))
+def cells_of(ordered: NDArray[Any], edges: NDArray[np.float64]) -> tuple[int, ...]:
+    """How many of the values, which are in growing order and without NaN, are in each of the cells."""
+    below = ordered.astype(np.float64).searchsorted(edges)
+    return tuple(np.diff(below, prepend=0, append=len(ordered)).tolist())
 
 
 def deviation_of(values: NDArray[Any]) -> float:
@@ -77,23 +108,21 @@ def _feature(name: str, tensor: Tensor, column: int | None, values: NDArray[Any]
 
 
 def _numeric(name: str, source: str, column: int | None, values: NDArray[Any]) -> Numeric:
-    present = values[~np.isnan(values)] if values.dtype.kind == "f" else values
-    finite = present[np.isfinite(present)]
-    edges = edges_of(present)
-    deciles = np.quantile(finite.astype(np.float64), _DECILES) if len(finite) else np.empty(0)
-    ends = [finite.min(), finite.max()] if len(finite) else [edges[0], edges[0]]
-    first, last = np.searchsorted(edges, np.array(ends, dtype=np.float64), side="right")
+    numbers = Numbers(values)
+    edges = numbers.edges()
+    ends = numbers.ends.astype(np.float64) if len(numbers.ends) else edges[[0, 0]]
+    first, last = edges.searchsorted(ends, side="right")
     return Numeric(
         name=name,
         input=source,
         edges=tuple(edges.tolist()),
-        counts=cells_of(present, edges),
-        deciles=tuple(sorted({int(place) for place in np.searchsorted(edges, deciles)})),
+        counts=cells_of(numbers.ordered, edges),
+        deciles=tuple(sorted({int(place) for place in np.searchsorted(edges, numbers.quantiles(_DECILES))})),
         inside=(int(first), int(last)),
         n=len(values),
-        missing=len(values) - len(present),
-        mean=float(finite.astype(np.float64).mean()) if len(finite) else 0.0,
-        deviation=deviation_of(finite),
+        missing=len(values) - len(numbers.ordered),
+        mean=numbers.mean,
+        deviation=numbers.deviation,
         column=column,
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from trimtab_serving.bundle import Tensor
 from trimtab_serving.counting.profile import (
@@ -74,11 +75,12 @@ def moments_of(features: Sequence[Feature], tensors: Tensors, inputs: Sequence[T
     chosen = sorted(numeric[:MAX_MOMENTS], key=lambda entry: entry[0])
     if not chosen:
         return None
-    columns = np.column_stack([_column(tensors, inputs, index) for index, _ in chosen])
-    means = np.array([feature.mean for _, feature in chosen])
-    deviations = np.array([feature.deviation for _, feature in chosen])
-    scaled = np.clip((columns - means) / deviations, -MOMENT_CLIP, MOMENT_CLIP)
-    whole = scaled[~np.isnan(scaled).any(axis=1)]
+    scaled = _columns(tensors, inputs, [index for index, _ in chosen])
+    scaled -= np.array([feature.mean for _, feature in chosen])
+    scaled /= np.array([feature.deviation for _, feature in chosen])
+    np.clip(scaled, -MOMENT_CLIP, MOMENT_CLIP, out=scaled)
+    gaps = np.isnan(scaled)
+    whole = scaled[~gaps.any(axis=1)] if gaps.any() else scaled
     if not len(whole):
         return None
     matrix = whole.T @ whole / len(whole)
@@ -102,10 +104,11 @@ def fits(profile: Profile, inputs: Sequence[Tensor]) -> bool:
     )
 
 
-def _column(tensors: Tensors, inputs: Sequence[Tensor], index: int) -> Any:
+def _columns(tensors: Tensors, inputs: Sequence[Tensor], chosen: Sequence[int]) -> NDArray[np.float64]:
+    """The columns with these numbers [n, columns], for the caller to keep."""
     if is_matrix(inputs):
-        return tensors[inputs[0].name][:, index].astype(np.float64)
-    return tensors[inputs[index].name][:, 0].astype(np.float64)
+        return tensors[inputs[0].name].take(chosen, axis=1).astype(np.float64)
+    return np.column_stack([tensors[inputs[index].name][:, 0].astype(np.float64) for index in chosen])
 
 
 def _classes(model: Any) -> Sequence[Any] | None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from trimtab_serving.counting.profile import Predictions, Score
 from trimtab_toolbox.predictions import is_classifier
-from trimtab_toolbox.profiling.features import cells_of, edges_of
+from trimtab_toolbox.profiling.features import Numbers, cells_of
 
 FOLDS = 5
 MAX_FOLDED_ROWS = 20_000
@@ -77,9 +77,9 @@ def score_of(model: Any, verdicts: Verdicts) -> Score | None:
         return _calibrated("largest", narrow.max(axis=1), answers == truth)
     if is_classifier(model) or answers.ndim > 1 or answers.dtype.kind not in "iuf":
         return None
-    present = answers[~np.isnan(answers.astype(np.float64))]
-    edges = edges_of(present)
-    return Score("value", tuple(edges.tolist()), cells_of(present, edges))
+    numbers = Numbers(answers)
+    edges = numbers.edges()
+    return Score("value", tuple(edges.tolist()), cells_of(numbers.ordered, edges))
 
 
 def predictions_of(verdicts: Verdicts, classes: Sequence[Any] | None) -> Predictions | None:
@@ -90,8 +90,8 @@ def predictions_of(verdicts: Verdicts, classes: Sequence[Any] | None) -> Predict
 
 
 def _calibrated(kind: Any, score: NDArray[Any], right: NDArray[Any]) -> Score:
-    edges = _CHANCES
-    return Score(kind, tuple(edges.tolist()), cells_of(score, edges), cells_of(score[right], edges))
+    counts, rightly = (cells_of(np.sort(part), _CHANCES) for part in (score, score[right]))
+    return Score(kind, tuple(_CHANCES.tolist()), counts, rightly)
 
 
 def _has_chances(model: Any) -> bool:

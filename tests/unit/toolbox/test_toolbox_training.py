@@ -186,6 +186,22 @@ def test_numbers_of_every_kind(values: Any, inside: int, missing: int) -> None:
     assert (sum(feature.counts), feature.missing) == (4 - missing, missing)
 
 
+@pytest.mark.parametrize("kind", ["f4", "f8", "i8", "u1"])
+def test_every_value_is_in_its_cell_and_quantiles_are_edges(kind: str) -> None:
+    dice = np.random.default_rng(3)
+    values = np.concatenate([dice.normal(90, 20, 700), dice.poisson(60, 300)]).clip(0, 255).astype(kind)
+    if kind.startswith("f"):
+        values[:40], values[40:43] = np.nan, (np.inf, -np.inf, np.inf)
+        dice.shuffle(values)
+    (feature,) = profile_features({"x": values[:, None]}, (Tensor("x", "FP64", (-1, 1)),))
+    assert isinstance(feature, Numeric)
+    present = values[~np.isnan(values)].astype(float)
+    places = np.searchsorted(feature.edges, present, side="right")
+    assert feature.counts == tuple(np.bincount(places, minlength=len(feature.edges) + 1))
+    assert set(np.quantile(present[np.isfinite(present)], np.arange(1, 64) / 64)) <= set(feature.edges)
+    assert feature.missing == len(values) - len(present)
+
+
 def test_truths() -> None:
     (feature,) = profile_features({"x": np.array([[True], [False], [True]])}, (Tensor("x", "BOOL", (-1, 1)),))
     assert isinstance(feature, Boolean)
