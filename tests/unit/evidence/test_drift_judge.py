@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from trimtab.evidence.drift.episode import Episode, follow
-from trimtab.evidence.drift.judge import Policy, Thresholds, expected, judge
+from trimtab.evidence.drift.judge import Chosen, Policy, Thresholds, View, judge, judge_each
 from trimtab.evidence.drift.reference import Feature, Moments, Reference, read_reference
 from trimtab.evidence.drift.window import Window, empty, read_counts, total
 
@@ -112,16 +112,67 @@ def test_a_value_that_takes_up_most_rows_hides_no_other():
         assert judge(Reference((constant,)), Window(500, (cells,), (0,)), [1.0]).features[0].level == "Critical"
 
 
+def by_hours(**rows):
+    """Rows by hour of the day, as in h3=100."""
+    return tuple(rows.get(f"h{hour}", 0) for hour in range(24))
+
+
+BY_HOUR = tuple((100, 900) if hour < 12 else (900, 100) for hour in range(24))
+FLAG = Feature("flag", "boolean", (12_000, 12_000), hours=BY_HOUR)
+
+
 def test_the_hour_of_the_day_is_compared_with_itself():
-    by_hour = tuple((100, 900) if hour < 12 else (900, 100) for hour in range(24))
-    flag = Feature("flag", "boolean", (12_000, 12_000), hours=by_hour)
-    morning = Window(1_000, ((110, 890),), (0,), tuple(1_000 if hour == 3 else 0 for hour in range(24)))
-    assert judge(Reference((flag,)), morning, [1.0]).state == "OK"
-    assert judge(Reference((replace(flag, hours=()),)), morning, [1.0]).state == "Critical"
-    assert expected(flag, morning.hours) == pytest.approx([100, 900])
-    day = tuple(50 for _ in range(24))
-    assert expected(flag, day) == pytest.approx([12_000, 12_000])
-    assert expected(flag, (0,) * 24) == flag.counts
+    morning = Window(1_000, ((110, 890),), (0,), by_hours(h3=1_000))
+    assert judge(Reference((FLAG,)), morning, [1.0]).state == "OK"
+    assert judge(Reference((replace(FLAG, hours=()),)), morning, [1.0]).state == "Critical"
+    evening = replace(morning, hours=by_hours(h15=1_000))
+    assert judge(Reference((FLAG,)), evening, [1.0]).state == "Critical"
+    assert FLAG.expected(morning.hours) == pytest.approx([100, 900])
+
+
+def test_hours_are_mixed_as_the_window_has_rows_of_them():
+    assert FLAG.expected(by_hours(h11=300, h12=100)) == pytest.approx([0.3 * 1_600, 0.7 * 1_600])
+    assert FLAG.expected((50,) * 24) == pytest.approx([12_000, 12_000])
+    assert FLAG.expected((0,) * 24) == FLAG.counts
+    assert replace(FLAG, hours=()).expected(by_hours(h11=300)) == FLAG.counts
+    assert Feature("none", "boolean", (0, 0), hours=((0, 0),) * 24).expected(by_hours(h1=1)) == (0, 0)
+
+
+def test_an_hour_with_few_rows_takes_its_neighbours_and_then_the_whole():
+    few = list(BY_HOUR)
+    few[0] = (1, 3)
+    assert replace(FLAG, hours=tuple(few)).expected(by_hours(h0=50)) == pytest.approx([1 + 900 + 100, 3 + 100 + 900])
+    for hour in (21, 22, 23, 0, 1, 2, 3):
+        few[hour] = (0, 28)
+    thin = replace(FLAG, hours=tuple(few))
+    assert thin.expected(by_hours(h0=50)) == pytest.approx(FLAG.counts)
+    assert thin.expected(by_hours(h1=50)) == pytest.approx([100, 900 + 6 * 28])
+
+
+def test_a_window_of_whole_days_is_compared_with_the_whole():
+    nights = Window(1_000, ((500, 500),), (0,), by_hours(h3=1_000))
+    for whole, state in ((True, "OK"), (False, "Critical")):
+        chosen = Chosen(86_400, nights, (1.0,), (View(nights, 1.0, 86_400, whole),))
+        assert judge_each(Reference((FLAG,)), chosen).state == state
+
+
+def test_each_feature_is_judged_in_a_window_of_its_own():
+    reference = Reference((feature("a"), feature("b")))
+    hour, day = window(EVEN, STRONG), window(EVEN, tuple(10 * c for c in STRONG))
+    views = (View(hour, 1.0, 3_600), View(day, 20.0, 86_400))
+    found = judge_each(reference, Chosen(3_600, hour, (1.0, 8.0), views))
+    assert [(look.level, look.seconds, look.effective) for look in found.features] == [
+        ("OK", 3_600, 1_000),
+        ("Critical", 86_400, 500),
+    ]
+    assert (found.rows, found.state, found.score) == (1_000, "Critical", 1.5)
+    assert judge_each(reference, Chosen(3_600, hour, (1.0, 20.0), views)).state == "InsufficientData"
+
+
+def test_what_is_not_judged_does_not_count_in_the_score():
+    reference = Reference((feature("a"), feature("b")))
+    found = judge(reference, window(EVEN, STRONG), [1.0, 6.0])
+    assert (found.state, found.score, found.features[1].excess > 0.5) == ("OK", 0, True)
 
 
 def test_episodes_begin_after_three_looks_and_end_after_three():

@@ -24,7 +24,7 @@ from trimtab.core.objects import Object
 from trimtab.evidence.drift.finding import Finding
 from trimtab.evidence.drift.labels import Labels
 from trimtab.evidence.drift.pace import bucket, reading_seconds
-from trimtab.evidence.drift.reference import HOURS
+from trimtab.evidence.drift.season import HOURS
 from trimtab.evidence.drift.table import hour_of
 from trimtab.evidence.drift.window import Window
 from trimtab.kinds.modeldeployment.observe import Watch

@@ -1,4 +1,4 @@
-"""The last seven days of counts, and the shortest window of them that is long enough to judge.
+"""The last seven days of counts, and for each feature the shortest window of them that is long enough to judge it.
 
 Buckets of 5 minutes, kept packed for six hours, and for a week as sums of an hour; the sums of the windows are carried
 on, so that a look costs what came and went since the last one. Versions are never mixed: each has a history of its own.
@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
-from trimtab.evidence.drift.judge import LEAST_ROWS
+from trimtab.evidence.drift.judge import Chosen, View
 from trimtab.evidence.drift.reference import Reference
+from trimtab.evidence.drift.season import LEAST_ROWS
 from trimtab.evidence.drift.significance import Spread, Test, design_effect, succession, typical
 from trimtab.evidence.drift.window import Window, empty, packed, unpacked
 
@@ -29,14 +30,6 @@ SPREAD_OVER = 6
 
 Groups = list[list[float]]
 Packed = tuple[bytes, bytes]
-
-
-class Chosen(NamedTuple):
-    """A window, how long it is in seconds, and the design effect of each feature in it."""
-
-    seconds: int
-    window: Window
-    effects: tuple[float, ...]
 
 
 class Successions:
@@ -65,6 +58,32 @@ class Successions:
         self._before, self._growing, self._start = self._growing, groups, own
 
 
+class _Span(NamedTuple):
+    """A window that may be chosen."""
+
+    seconds: int
+    window: Window
+    effects: tuple[float, ...]
+    whole: bool
+
+    @property
+    def typical(self) -> float:
+        """The design effect of the median feature."""
+        return median(self.effects) if self.effects else 1.0
+
+    def enough(self) -> bool:
+        """Whether the median feature can be judged."""
+        return self.window.rows >= LEAST_ROWS * self.typical
+
+    def enough_of(self, place: int) -> bool:
+        """Whether this feature can, which may be missing in some rows."""
+        return sum(self.window.cells[place]) >= LEAST_ROWS * self.effects[place]
+
+    def view(self, place: int) -> View:
+        """The window as this feature is judged in it."""
+        return View(self.window, self.effects[place], self.seconds, self.whole)
+
+
 class Trail:
     """The sum of the last `length` seconds, and the parts of it that will be let go of."""
 
@@ -84,6 +103,7 @@ class History:
 
     def __init__(self, reference: Reference, lengths: Sequence[int] | None = None, bucket: int = BUCKET) -> None:
         self._features = reference.features
+        self._dated = reference.dated
         self._like = empty(reference)
         self._bucket = bucket
         self._hours = bucket * HOUR // BUCKET
@@ -91,6 +111,8 @@ class History:
         lengths = lengths or [bucket * length // BUCKET for length in LENGTHS]
         self._trails = [Trail(length, self._like) for length in sorted(lengths)]
         self._open: tuple[int, Window] | None = None
+        self._begun: int | None = None
+        self._end = 0
         self._hour = -1
         self._spread: list[Spread] = []
         self._tests: list[deque[Test]] = [deque(maxlen=SPREAD_OVER - 1) for _ in self._features]
@@ -100,6 +122,8 @@ class History:
     def add(self, start: int, counted: Window) -> None:
         """Take in the counts of the bucket that began at `start`, which must be later than all before it."""
         self._like = counted
+        self._begun = start if self._begun is None else self._begun
+        self._end = start + self._bucket
         groups = [f.grouped(cells) for f, cells in zip(self._features, counted.cells, strict=True)]
         if self._hour != start // self._hours:
             for tests, spread in zip(self._tests, self._spread, strict=False):
@@ -113,7 +137,7 @@ class History:
         self._keep(start, counted)
         for trail in self._trails:
             trail.window += counted
-            trail.forget(start + self._bucket - trail.length, counted)
+            trail.forget(self._end - trail.length, counted)
 
     def _keep(self, start: int, counted: Window) -> None:
         """Keep what will be let go of: buckets for the short windows, sums of an hour for the long ones."""
@@ -133,12 +157,25 @@ class History:
         self._open = (own, counted)
 
     def choose(self) -> Chosen:
-        """The shortest window with 200 effective rows, or the longest one."""
-        for trail in self._trails:
-            effects = self.effects(trail.length)
-            if trail.window.rows >= LEAST_ROWS * (median(effects) if effects else 1.0):
-                break
-        return Chosen(trail.length, trail.window, effects)
+        """For each feature the shortest window with 200 effective rows of it, and for all together that of the median.
+
+        Where none is long enough it is the longest one, and for a feature that of the median.
+        """
+        shown = self._spread_now()
+        spans = [_Span(t.length, t.window, self._effects(t.length, shown), self._whole(t.length)) for t in self._trails]
+        base = next((place for place, span in enumerate(spans) if span.enough()), len(spans) - 1)
+        views = tuple(
+            next((span.view(place) for span in spans if span.enough_of(place)), spans[base].view(place))
+            for place in range(len(self._features))
+        )
+        # Hours that differ from each other make features of all of them correlate, which one hour by itself does not.
+        paired = (span for span in spans[base:] if span.enough() and (span.whole or not self._dated))
+        pairs = next((View(span.window, span.typical, span.seconds) for span in paired), None)
+        return Chosen(spans[base].seconds, spans[base].window, spans[base].effects, views, pairs)
+
+    def _whole(self, length: int) -> bool:
+        """Whether a window of this length has all hours of the day in it."""
+        return self._begun is not None and min(length, self._end - self._begun) >= DAY
 
     def size(self) -> int:
         """The bytes that are kept packed, which are most of what a long history takes."""
@@ -147,7 +184,12 @@ class History:
 
     def effects(self, length: int) -> tuple[float, ...]:
         """The design effect of each feature in windows of this length, the largest that any scale up to it shows."""
-        now = zip(self._tests, self._spread, strict=True)
-        shown = [[design_effect([*tests, spread.test()]) for tests, spread in now]]
-        shown += [scale.effects for scale in self._scales if scale.scale <= length]
-        return tuple(max(effects) for effects in zip(*shown, strict=True))
+        return self._effects(length, self._spread_now())
+
+    def _spread_now(self) -> list[float]:
+        """The design effects that periods of an hour show."""
+        return [design_effect([*tests, spread.test()]) for tests, spread in zip(self._tests, self._spread, strict=True)]
+
+    def _effects(self, length: int, shown: list[float]) -> tuple[float, ...]:
+        scales = [scale.effects for scale in self._scales if scale.scale <= length]
+        return tuple(max(effects) for effects in zip(shown, *scales, strict=True))

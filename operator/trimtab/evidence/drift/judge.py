@@ -11,11 +11,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from trimtab.evidence.drift import distance
 from trimtab.evidence.drift.pairs import PairDrift, pair_drift
 from trimtab.evidence.drift.reference import Feature, Reference
+from trimtab.evidence.drift.season import LEAST_ROWS
 from trimtab.evidence.drift.significance import adjusted, chi_squared
 from trimtab.evidence.drift.special import kolmogorov_tail
 from trimtab.evidence.drift.window import Window
@@ -23,7 +24,6 @@ from trimtab.evidence.drift.window import Window
 State = Literal["InsufficientData", "OK", "Warning", "Critical"]
 Level = Literal["OK", "Warning", "Critical"]
 LEVELS: tuple[Level, ...] = ("OK", "Warning", "Critical")
-LEAST_ROWS = 200
 MOST = 3.0
 DISCOVERIES = 0.01
 LEAST_WARN = 1e-3
@@ -81,6 +81,8 @@ class FeatureLook:
     """The share of the reference and of the window in the outer hundredths of the reference, both sides."""
     level: Level = "OK"
     weight: float = 0.0
+    seconds: int = 0
+    """The length of the window that it was judged in."""
 
     @property
     def drifted(self) -> bool:
@@ -104,15 +106,51 @@ class Look:
     pair: PairDrift | None = None
 
 
+class View(NamedTuple):
+    """A window to judge one feature in."""
+
+    window: Window
+    effect: float
+    """The design effect of the feature there."""
+    seconds: int = 0
+    whole: bool = False
+    """Whether all hours of the day are in it, so that it is compared with the whole reference."""
+
+
+class Chosen(NamedTuple):
+    """The window that is told of, how long it is in seconds, and the design effect of each feature in it."""
+
+    seconds: int
+    window: Window
+    effects: tuple[float, ...]
+    views: tuple[View, ...]
+    """What each feature is judged in: the shortest window that is long enough for it."""
+    pairs: View | None = None
+    """What pairs of features are judged in, by the median feature's design effect; None where nothing is."""
+
+
 def judge(reference: Reference, window: Window, effects: Sequence[float], policy: Policy | None = None) -> Look:
-    """Judge one window; `effects` has the design effect of each feature of the reference."""
-    policy = policy or Policy()
-    typical = median(effects) if effects else 1.0
+    """Judge one window by itself; `effects` has the design effect of each feature of the reference."""
+    views = tuple(View(window, effect) for effect in effects)
+    pairs = View(window, median(effects)) if effects else None
+    return judge_each(reference, Chosen(0, window, tuple(effects), views, pairs), policy)
+
+
+def judge_each(reference: Reference, chosen: Chosen, policy: Policy | None = None) -> Look:
+    """Judge each feature in its own window, all of them as one family.
+
+    Each p-value is valid in the window it comes from, and that window is chosen by rows and their spread and not by
+    how far they are from the reference; so the false-discovery rate over all features holds as in one window.
+    """
+    policy, window = policy or Policy(), chosen.window
+    typical = median(chosen.effects) if chosen.effects else 1.0
     effective = window.rows / typical
     needed = max(0, math.ceil(LEAST_ROWS * typical - window.rows))
     measured = [
-        replace(_measured(reference.features[i], window, i, effect), weight=weight)
-        for i, (effect, weight) in enumerate(zip(effects, reference.weights, strict=True))
+        replace(_measured(feature, place, view), weight=weight)
+        for place, (feature, view, weight) in enumerate(
+            zip(reference.features, chosen.views, reference.weights, strict=True)
+        )
     ]
     known = max((sum(f.counts) for f in reference.features), default=0)
     short = max(0, LEAST_ROWS - known)
@@ -122,36 +160,18 @@ def judge(reference: Reference, window: Window, effects: Sequence[float], policy
         replace(look, level=_level(look, rate, policy, sum(f.counts)) if ready else "OK")
         for look, rate, f in zip(measured, false_rates, reference.features, strict=True)
     )
-    score = sum(look.weight * _share(look, policy) for look in looks)
+    score = sum(look.weight * _share(look, policy) for look in looks if look.effective >= LEAST_ROWS)
     state: State = _state(looks, score) if ready else "InsufficientData"
-    pair = pair_drift(reference.moments, window, typical, policy.discoveries) if ready else None
+    seen = chosen.pairs if ready else None
+    pair = pair_drift(reference.moments, seen.window, seen.effect, policy.discoveries) if seen else None
     return Look(state, score, window.rows, effective, needed, short, looks, pair)
 
 
-def expected(feature: Feature, hours: Sequence[int]) -> Sequence[float]:
-    """The reference's cells for a window with these rows by hour of the day: like is compared with like.
-
-    Where the reference knows the hours, they are mixed as the window has them, and the mix counts as many rows as make
-    the same variance (Kish, Survey Sampling, 1965).
-    """
-    rows = sum(hours)
-    sizes = [sum(cells) for cells in feature.hours]
-    if not sizes or not rows or any(share and not size for share, size in zip(hours, sizes, strict=True)):
-        return feature.counts
-    parts = [
-        (share / rows, size, cells) for share, size, cells in zip(hours, sizes, feature.hours, strict=True) if share
-    ]
-    size = 1 / sum(weight**2 / m for weight, m, _ in parts)
-    mixed = [0.0] * len(feature.counts)
-    for weight, m, cells in parts:
-        mixed = [a + size * weight * b / m for a, b in zip(mixed, cells, strict=True)]
-    return mixed
-
-
-def _measured(feature: Feature, window: Window, place: int, effect: float) -> FeatureLook:
+def _measured(feature: Feature, place: int, view: View) -> FeatureLook:
     """Distances and the p-value of one feature."""
+    window, effect = view.window, view.effect
     cells = window.cells[place]
-    before = expected(feature, window.hours)
+    before = feature.counts if view.whole else feature.expected(window.hours)
     m, n = sum(before), sum(cells)
     some, others = feature.grouped(before), feature.grouped(cells)
     numeric = feature.kind == "numeric"
@@ -173,6 +193,7 @@ def _measured(feature: Feature, window: Window, place: int, effect: float) -> Fe
         distance.wasserstein(feature, before, cells, sums) if numeric else None,
         distance.jensen_shannon(some, others),
         distance.tail(feature, before, cells) if numeric else None,
+        seconds=view.seconds,
     )
 
 

@@ -10,10 +10,10 @@ from typing import Any
 from trimtab.evidence.drift.columns import Table
 from trimtab.evidence.drift.episode import Episode, follow
 from trimtab.evidence.drift.history import BUCKET, DAY, HOUR, History
-from trimtab.evidence.drift.judge import FeatureLook, Look, judge
+from trimtab.evidence.drift.judge import FeatureLook, Look, judge, judge_each
 from trimtab.evidence.drift.quality import problems
 from trimtab.evidence.drift.reference import Reference
-from trimtab.evidence.drift.table import Binning, Rows, hour_of
+from trimtab.evidence.drift.table import Binning, Rows
 from trimtab.evidence.drift.window import Window
 
 NAMES = {HOUR: "1h", 6 * HOUR: "6h", DAY: "24h", 7 * DAY: "7d"}
@@ -22,10 +22,13 @@ REFERENCE_SHARE = 4
 """A dated table without a reference of its own is compared with its first quarter."""
 
 
-def compare(binning: Binning, current: Table) -> dict[str, Any]:
-    """One window, all rows of `current`, whose rows are taken to be independent: nothing says otherwise."""
+def compare(binning: Binning, current: Table, times: Sequence[float] = ()) -> dict[str, Any]:
+    """One window, all rows of `current`, whose rows are taken to be independent: nothing says otherwise.
+
+    Rows whose `times` are within a day are compared with the same hours of a dated reference.
+    """
     rows = Rows(binning, current)
-    window = rows.window(0, rows.size)
+    window = rows.window(0, rows.size, times if times and max(times) - min(times) < DAY else ())
     look = judge(binning.reference, window, [1.0] * len(binning.reference.features))
     return {"state": look.state, **told(look, binning.reference, window)}
 
@@ -43,13 +46,13 @@ def replay(binning: Binning, record: Table, times: Sequence[float]) -> Iterator[
         stop = start
         while stop < rows.size and times[stop] < bucket + BUCKET:
             stop += 1
-        history.add(bucket, rows.window(start, stop, hour_of(bucket)))
+        history.add(bucket, rows.window(start, stop, times[start:stop]))
         start, end = stop, bucket + BUCKET
         if end < due:
             continue
         chosen = history.choose()
         due = end + chosen.seconds // LOOKS_PER_WINDOW
-        look = judge(binning.reference, chosen.window, chosen.effects)
+        look = judge_each(binning.reference, chosen)
         episode = follow(episode, look, end)
         unknown = look.state == "InsufficientData" and episode.level == "OK"
         yield {

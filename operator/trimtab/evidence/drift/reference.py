@@ -6,18 +6,20 @@ need a fine grid or the tails (Kolmogorov-Smirnov, Wasserstein) use the cells th
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any, Literal
 
+from trimtab.evidence.drift.season import Slot, mixed, slots
+
 Kind = Literal["numeric", "category", "boolean"]
 Role = Literal["input", "score", "prediction"]
 Cells = tuple[int, ...]
 DECILES = 9
 TENTH = 0.1
-HOURS = 24
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Feature:
     """Whether the last two cells of a category are OTHER and UNSEEN."""
     sums: tuple[float, ...] = field(default=(), repr=False)
     """The sum of z over the rows of each cell, where it was counted: distances are then as good as exact."""
-    hours: tuple[Cells, ...] = field(default=(), repr=False)
+    hours: tuple[Sequence[int], ...] = field(default=(), repr=False)
     """The counts by hour of the day, UTC, where the reference was dated; 24 of them, or none."""
 
     @cached_property
@@ -54,6 +56,19 @@ class Feature:
             starts = {place + 1 for place in self.deciles}
             return tuple(accumulate(int(cell in starts) for cell in range(len(self.counts))))
         return runs(self.counts)
+
+    @cached_property
+    def _slots(self) -> tuple[Slot, ...]:
+        return slots(self.counts, self.hours)
+
+    def expected(self, hours: Sequence[int]) -> Sequence[float]:
+        """The cells that a window with these rows by hour of the day should have: like is compared with like.
+
+        The whole reference's where it was not dated, or the window is not.
+        """
+        if not self.hours or not any(hours) or not any(self.counts):
+            return self.counts
+        return mixed(self._slots, hours)
 
     def grouped(self, cells: Sequence[float]) -> list[float]:
         """The sums of cells by group."""
@@ -98,6 +113,11 @@ class Reference:
     moments: Moments | None = None
 
     @cached_property
+    def dated(self) -> bool:
+        """Whether the hours of the day are known of any feature."""
+        return any(feature.hours for feature in self.features)
+
+    @cached_property
     def weights(self) -> tuple[float, ...]:
         """How much each input matters, adding up to 1: its importance, at least 1 / (4F); 0 for what is no input."""
         inputs = [f for f in self.features if f.role == "input"]
@@ -116,18 +136,28 @@ def read_reference(document: Mapping[str, Any], classes: Sequence[str] = ()) -> 
 
     The score and the predicted classes come last, in this order, as the features `score` and `prediction`.
     """
-    features = [_feature(entry) for entry in document["features"]]
+    hours = document.get("hours") or {}
+    features = [
+        replace(_feature(entry), hours=_hours(hours.get("features", {}).get(entry["name"])))
+        for entry in document["features"]
+    ]
     if score := document.get("score"):
         edges, counts = tuple(score["edges"]), tuple(score["counts"])
-        features.append(_scored(edges, counts))
+        features.append(replace(_scored(edges, counts), hours=_hours(hours.get("score"))))
     if predictions := document.get("predictions"):
         counts = tuple(predictions["counts"])
-        features.append(Feature("prediction", "category", counts, role="prediction", listed=False))
+        by_hour = _hours(hours.get("predictions"))
+        features.append(Feature("prediction", "category", counts, role="prediction", listed=False, hours=by_hour))
     given = document.get("moments")
     moments = given and Moments(
         tuple(given["features"]), given["n"], tuple(given["mean"]), tuple(map(tuple, given["matrix"]))
     )
     return Reference(tuple(features), moments)
+
+
+def _hours(rows: Sequence[Sequence[int]] | None) -> tuple[Sequence[int], ...]:
+    """Arrays, because of many models there is a lot of this."""
+    return tuple(array("q", row) for row in rows or ())
 
 
 def _feature(entry: Mapping[str, Any]) -> Feature:

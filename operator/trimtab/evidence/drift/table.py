@@ -12,11 +12,11 @@ from operator import mul
 
 from trimtab.evidence.drift.columns import Coded, Column, Table, code, column_of
 from trimtab.evidence.drift.history import HOUR
-from trimtab.evidence.drift.reference import HOURS, Cells, Feature, Moments, Reference
+from trimtab.evidence.drift.reference import Cells, Feature, Moments, Reference
+from trimtab.evidence.drift.season import HOURS
 from trimtab.evidence.drift.window import Window
 
 MOST_MOMENTS = 20
-LEAST_PER_HOUR = 100
 
 
 class Binning:
@@ -66,8 +66,8 @@ class Rows:
         self._coded = binning.codes(table, self.size)
         self._z = [self._coded[i].z for i in binning.moment_features]
 
-    def window(self, start: int, stop: int, hour: int | None = None) -> Window:
-        """The counts of rows `start` up to `stop`; `hour` is the hour of the day that they belong to."""
+    def window(self, start: int, stop: int, times: Sequence[float] = ()) -> Window:
+        """The counts of rows `start` up to `stop`, by hour of the day where their `times` are given."""
         cells, missing, wrong, sums = [], [], [], []
         for feature, coded in zip(self._features, self._coded, strict=True):
             counts = _tally(coded.cells[start:stop], len(feature.counts) + 2)
@@ -75,17 +75,15 @@ class Rows:
             missing.append(counts[-2])
             wrong.append(counts[-1])
             sums.append(_summed(coded.cells[start:stop], coded.far[start:stop], len(feature.counts)))
-        hours = tuple(stop - start if at == hour else 0 for at in range(HOURS))
+        hours = tuple(_tally(list(map(hour_of, times)), HOURS))
         moments = self._moments([column[start:stop] for column in self._z])
         return Window(stop - start, tuple(cells), tuple(missing), hours, tuple(wrong), moments, tuple(sums))
 
     def by_hour(self, times: Sequence[float]) -> tuple[Feature, ...]:
-        """The reference's features with their counts by hour of the day, where each hour has enough rows for it."""
+        """The reference's features with their counts by hour of the day."""
         places: list[list[int]] = [[] for _ in range(HOURS)]
         for row, time in enumerate(times):
             places[hour_of(time)].append(row)
-        if min(map(len, places)) < LEAST_PER_HOUR:
-            return self._features
         return tuple(
             replace(feature, hours=tuple(self._cells(coded, rows, len(feature.counts)) for rows in places))
             for feature, coded in zip(self._features, self._coded, strict=True)

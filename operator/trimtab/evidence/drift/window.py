@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import islice, zip_longest
 from typing import Any, TypeVar
 
-from trimtab.evidence.drift.reference import HOURS, Cells, Moments, Reference
+from trimtab.evidence.drift.reference import Cells, Moments, Reference
+from trimtab.evidence.drift.season import HOURS
 
 T = TypeVar("T", int, float)
 SMALL = (("B", 1 << 8), ("H", 1 << 16), ("I", 1 << 32))
