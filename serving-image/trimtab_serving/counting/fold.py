@@ -57,17 +57,19 @@ class Folder:
         counts, layout = self.empty(), self.layout
         counts.whole[layout.requests] = _tally(block[:, CELL], len(CODES) * LATENCIES)
         counts.sums[0] = block[:, SECONDS].sum()
-        kinds = block[:, KIND]
-        counts.whole[layout.type_errors] = _tally(-1.0 - kinds, len(layout.inputs))
-        rows = block if (kinds == KIND_ROW).all() else block[kinds == KIND_ROW]
+        rows, kinds = block, block[:, KIND]
+        known = kinds == KIND_ROW
+        if not known.all():
+            counts.whole[layout.type_errors] = _tally(-1.0 - kinds, len(layout.inputs))
+            rows = block[known]
         if not len(rows):
             return counts
         counts.whole[layout.rows] = len(rows)
         counts.whole[layout.bucket_rows] = _tally(rows[:, BUCKET], BUCKETS)
         counts.whole[layout.predicted] = _tally(rows[:, CLASS], len(layout.classes))
         if self._score_edges is not None:
-            known = rows[:, SCORE][~np.isnan(rows[:, SCORE])]
-            cells = np.searchsorted(self._score_edges, known, side="right")
+            scores = rows[:, SCORE][~np.isnan(rows[:, SCORE])]
+            cells = np.searchsorted(self._score_edges, scores, side="right")
             counts.whole[layout.scores] = np.bincount(cells, minlength=len(self._score_edges) + 1)
         if layout.features:
             self._features(rows[:, HEAD:], counts)
@@ -83,15 +85,15 @@ class Folder:
             cells[start : start + feature.cells] = _tally(codes, feature.cells)
         if layout.moments:
             self._moments(columns, missing, counts)
-        columns.sort(axis=1)
-        for index, start, edges in plan.numeric:
+        if plan.numeric:
+            columns.sort(axis=1)
             # How many values are below each edge says how many are between two of them. To sort first and look
             # the edges up is several times cheaper than to look every value up. NaN is sorted behind everything.
-            below = columns[index].searchsorted(edges)
-            section = cells[start : start + len(edges) + 1]
-            section[0] = below[0]
-            np.subtract(below[1:], below[:-1], out=section[1:-1])
-            section[-1] = len(values) - missing[index] - below[-1]
+            below = np.concatenate([columns[index].searchsorted(edges) for index, edges in plan.numeric])
+            between = below.copy()
+            between[1:] -= below[:-1]
+            between[plan.firsts] = below[plan.firsts]
+            cells[plan.numeric_cells] = between
         counts.whole[layout.missing] = missing
 
     def _moments(self, columns: Block, missing: Whole, counts: Counts) -> None:
@@ -99,8 +101,9 @@ class Folder:
         chosen = columns[plan.moment_columns]
         if missing.any():
             chosen = chosen[:, ~np.isnan(chosen).any(axis=0)]
-        standard = (chosen - plan.moment_means) / plan.moment_deviations
-        np.clip(standard, -MOMENT_CLIP, MOMENT_CLIP, out=standard)
+        standard = chosen - plan.moment_means
+        standard /= plan.moment_deviations
+        np.minimum(np.maximum(standard, -MOMENT_CLIP, out=standard), MOMENT_CLIP, out=standard)
         counts.whole[layout.moment_rows] = standard.shape[1]
         counts.sums[layout.moment_sums] = standard.sum(axis=1)
         counts.sums[layout.moment_products] = (standard @ standard.T).ravel()

@@ -94,18 +94,24 @@ class FeaturePlan:
     """The features of a block of slots, prepared for counting many rows at once."""
 
     def __init__(self, layout: Layout) -> None:
-        self.numeric: list[tuple[int, int, NDArray[np.float64]]] = []
-        """Column, first cell, edges."""
+        self.numeric: list[tuple[int, NDArray[np.float64]]] = []
+        """Column and edges of the numbers, and NaN as the last edge: what is missing is behind it."""
         self.coded: list[tuple[int, int, Feature]] = []
         places: dict[str, tuple[int, Numeric]] = {}
         start = 0
+        cells: list[range] = []
         for index, feature in enumerate(layout.features):
             if isinstance(feature, Numeric):
-                self.numeric.append((index, start, np.array(feature.edges)))
+                self.numeric.append((index, np.array([*feature.edges, np.nan])))
+                cells.append(range(start, start + feature.cells))
                 places[feature.name] = (index, feature)
             else:
                 self.coded.append((index, start, feature))
             start += feature.cells
+        self.numeric_cells = np.array([place for feature in cells for place in feature], np.int64)
+        """Where the cells of the numbers are among those of all features."""
+        self.firsts = np.cumsum([0, *map(len, cells)])[:-1]
+        """Where each number's first cell is among those of the numbers."""
         chosen = [places[name] for name in layout.moments.features] if layout.moments else []
         self.moment_columns = np.array([index for index, _ in chosen], np.int64)
         self.moment_means = np.array([[feature.mean] for _, feature in chosen])
