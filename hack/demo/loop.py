@@ -7,7 +7,7 @@ The demo tells it, an e2e test holds it to what it says.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import yaml
@@ -25,10 +25,11 @@ STAGES = ("Queued", "Training", "Grading", "AwaitingApproval", "RollingOut", "En
 
 
 class Loop:
-    """One namespace in which flights are served, and all that happens to them."""
+    """One namespace in which flights are served, and all that happens to them; `notify` is that of its schedules."""
 
-    def __init__(self, namespace: str, model: str = NAME) -> None:
+    def __init__(self, namespace: str, model: str = NAME, notify: Sequence[Object] = ()) -> None:
         self.stage = Stage(namespace, model)
+        self.notify = list(notify)
         self.files: dict[str, str] = {}
         self.traffic: dict[str, Script] = {}
         self.asked = self.failed = 0
@@ -79,7 +80,7 @@ class Loop:
 
     def schedule(self, name: str, kind: str = "", **gate: Any) -> None:
         """Apply a RetrainSchedule: the example's, or one that trains another `kind` of model when a person asks."""
-        spec = example("RetrainSchedule")
+        spec = {**example("RetrainSchedule"), "notify": self.notify}
         template = spec["job"]["template"]
         template["image"] = release.image("TRIMTAB_TOOLBOX_IMAGE")
         template["args"][0] = f"--data={self.files['recent']}"

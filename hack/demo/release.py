@@ -27,13 +27,14 @@ def restricted(namespace: str) -> None:
     kubectl.apply(f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}, labels: {{{enforce}}}}}\n")
 
 
-def install(full_names: Mapping[str, str]) -> None:
-    """Install or upgrade with these images, and wait until operator and MLflow are ready."""
+def install(full_names: Mapping[str, str], *settings: str) -> None:
+    """Install or upgrade with these images and `NAME=VALUE` settings; wait until operator and MLflow are ready."""
     restricted(NAMESPACE)
     _unlock()
     helm(
         *("upgrade", "--install", NAME, str(CHART), "--namespace", NAMESPACE, "--wait", "--timeout", "5m"),
         *images.helm_arguments(full_names),
+        *(word for setting in settings for word in ("--set", setting)),
     )
 
 

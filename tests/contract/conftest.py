@@ -8,12 +8,12 @@ import pytest
 
 from hack.cluster import packages
 from tests.mlflow_server import mlflow_server
+from tests.prometheus import PACKAGES
 
 SERVERS = {
     "postgresql": "pg_ctlcluster",
     "docker-registry": "docker-registry",
-    "prometheus": "promtool",
-    "prometheus-alertmanager": "prometheus-alertmanager",
+    **PACKAGES,
 }
 
 

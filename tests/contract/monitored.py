@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import json
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,14 @@ import aiohttp
 import yaml
 from aiohttp import web
 
-from hack.cluster import packages
-from tests.chart import CHART, one, render
+from tests.chart import one, render
 from tests.contract import served
 from tests.contract.test_server_process import serving
 from tests.memory_apiserver import MemoryApiServer
 from tests.memory_cluster import MemoryCluster
 from tests.operators import PLATFORM, ROOT
 from tests.processes import Processes, free_port
+from tests.prometheus import FAST, Servers, discovered, scrape_jobs
 from tests.routers import OWNER, USER, Bench, Load, bench
 from tests.unit.kinds.builders import mdep_object, mlmodel_object, model_revision, model_status
 from tests.unit.runtime import statuses, test_standing
@@ -42,72 +41,24 @@ from trimtab.traffic.state import RouterStatus, Shadow
 
 SCRAPES = 6
 """Of each target: enough for every rate over WINDOW."""
-WINDOW = "20s"
-FAST = "1s"
 
 
-def discovered(address: str, pod: Mapping[str, Any], namespace: str, name: str, port: str) -> dict[str, Any]:
-    """A target as Prometheus finds a port of a pod in a cluster; `pod` is the metadata of a template."""
-    labels = {"namespace": namespace, "pod_name": name, "pod_container_port_name": port}
-    for kind in ("labels", "annotations"):
-        for key, value in pod.get(kind, {}).items():
-            plain = "".join(c if c.isalnum() else "_" for c in key)
-            labels[f"pod_{kind.removesuffix('s')}_{plain}"] = value
-    return {"targets": [address], "labels": {f"__meta_kubernetes_{key}": value for key, value in labels.items()}}
-
-
-class Prometheus:
+class Prometheus(Servers):
     """Prometheus and Alertmanager, and what came out at the end of the wire."""
 
     def __init__(self, folder: Path, session: aiohttp.ClientSession) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.session = session
-        self.port, self.alertmanager, self.hook = free_port(), free_port(), free_port()
         self.received: list[dict[str, Any]] = []
-        self._processes = Processes(folder)
 
-    def start(self, targets: list[dict[str, Any]]) -> None:
-        """Begin to scrape these targets, and to evaluate the chart's rules."""
-        (self.folder / "targets.json").write_text(json.dumps(targets))
-        (self.folder / "rules.yaml").write_text(yaml.safe_dump(_at_once()))
-        (self.folder / "prometheus.yaml").write_text(yaml.safe_dump(self._configuration()))
-        (self.folder / "alertmanager.yaml").write_text(yaml.safe_dump(self._routing()))
-        self._spawn("prometheus", self.port, "--storage.tsdb.path=data", "--config.file=prometheus.yaml")
-        quiet = ("--cluster.listen-address=", "--storage.path=silences", "--config.file=alertmanager.yaml")
-        self._spawn("prometheus-alertmanager", self.alertmanager, *quiet)
-
-    def _spawn(self, name: str, port: int, *flags: str) -> None:
-        program = packages.locate(name)
-        assert program is not None, f"{name} is not installed"
-        command = ["env", "-C", str(self.folder), program, f"--web.listen-address=127.0.0.1:{port}", *flags]
-        self._processes.spawn(name, command)
-
-    def stop(self) -> None:
-        """End both."""
-        self._processes.end_all(at_once=["prometheus", "prometheus-alertmanager"])
-
-    def _configuration(self) -> dict[str, Any]:
-        jobs = yaml.safe_load((CHART / "files/scrape.yaml").read_text())
-        for job in jobs:
-            del job["kubernetes_sd_configs"]
-            job |= {"file_sd_configs": [{"files": ["targets.json"]}], "scrape_interval": FAST, "scrape_timeout": FAST}
-        told = [{"static_configs": [{"targets": [f"127.0.0.1:{self.alertmanager}"]}]}]
-        return {
-            "global": {"evaluation_interval": FAST},
-            "scrape_configs": jobs,
-            "rule_files": ["rules.yaml"],
-            "alerting": {"alertmanagers": told},
-        }
-
-    def _routing(self) -> dict[str, Any]:
-        hook = {"name": "hook", "webhook_configs": [{"url": f"http://127.0.0.1:{self.hook}/"}]}
-        route = {"receiver": "hook", "group_by": ["..."], "group_wait": "0s", "group_interval": "1s"}
-        return {"route": route, "receivers": [hook]}
+    def scrape(self, targets: list[dict[str, Any]]) -> None:
+        """Begin to scrape these targets."""
+        self.find(targets)
+        self.start(scrape_jobs(FAST))
 
     async def ask(self, path: str, **query: str) -> Any:
         """The data in an answer of Prometheus' API; AssertionError quotes what it complains of."""
-        url = f"http://127.0.0.1:{self.port}/api/v1/{path}"
-        async with self.session.get(url, params=query) as response:
+        async with self.session.get(self.url(path), params=query) as response:
             answer = await response.json()
         assert answer["status"] == "success", f"{query}: {answer.get('error')}"
         return answer["data"]
@@ -146,15 +97,6 @@ class Prometheus:
             yield
         finally:
             await runner.cleanup()
-
-
-def _at_once() -> dict[str, Any]:
-    """The chart's rules, of which none waits."""
-    rules: dict[str, Any] = yaml.safe_load((CHART / "files/alerts.yaml").read_text())
-    for group in rules["groups"]:
-        for rule in group["rules"]:
-            rule["for"] = "0s"
-    return rules
 
 
 class Operators:
@@ -289,6 +231,6 @@ async def installation(folder: Path) -> AsyncIterator[Prometheus]:
         prometheus = Prometheus(folder, session)
         await stack.enter_async_context(prometheus.listening())
         stack.callback(prometheus.stop)
-        prometheus.start([*targets, *strangers])
+        prometheus.scrape([*targets, *strangers])
         await prometheus.scraped(len(targets))
         yield prometheus

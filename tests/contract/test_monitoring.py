@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,11 +11,11 @@ import pytest
 import yaml
 
 from tests.chart import CHART
-from tests.contract.monitored import WINDOW, Prometheus, installation
+from tests.contract.monitored import Prometheus, installation
+from tests.prometheus import BOARDS, filled, panels
 from tests.unit.kinds.builders import NAMESPACE
 from tests.upstreams import until
 
-BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted((CHART / "files/dashboards").glob("*.json"))}
 RULES = [
     rule["alert"]
     for group in yaml.safe_load((CHART / "files/alerts.yaml").read_text())["groups"]
@@ -40,15 +39,6 @@ class Found(NamedTuple):
     variables: dict[str, list[Any]]
     rules: dict[str, dict[str, Any]]
     alerts: dict[str, dict[str, Any]]
-
-
-def filled(expression: str) -> str:
-    """A query as Grafana sends it, with everything chosen."""
-    return re.sub(r"\$(namespace|name)\b", ".*", expression.replace("$__rate_interval", WINDOW))
-
-
-def panels(board: str) -> list[dict[str, Any]]:
-    return [panel for panel in BOARDS[board]["panels"] if panel["type"] != "row"]
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,11 @@
-"""Servers that models come from, as pods: an S3 gateway, and a hub and registry that want credentials."""
+"""Servers as pods: an S3 gateway, a hub and registry that want credentials, and somebody who gets messages."""
 
 from __future__ import annotations
 
 import base64
 import json
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from hack.demo import release
 from hack.demo.script import RESTRICTED
 from hack.demo.stage import Stage
 
-SHELF = Path(__file__).parent / "scripts" / "shelf.py"
+SCRIPTS = Path(__file__).parent / "scripts"
+SHELF = SCRIPTS / "shelf.py"
+INBOX = "inbox"
 KEYS = {"AWS_ACCESS_KEY_ID": "e2e", "AWS_SECRET_ACCESS_KEY": "e2e-secret", "AWS_REGION": "us-east-1"}
 GATEWAY = """
 until [ -x /tmp/versitygw ]; do sleep 0.1; done
@@ -42,6 +45,25 @@ def shelf(stage: Stage, content: bytes, token: str, user: str, password: str) ->
     _pod(stage, "shelf", ["python", "-c", SHELF.read_text()], told)
     _ready(stage, "shelf")
     return f"shelf.{stage.namespace}.svc:8000"
+
+
+def inbox(stage: Stage) -> None:
+    """Start who takes messages, by HTTP."""
+    stage.kubectl("delete", "pod", INBOX, "--ignore-not-found", "--wait")
+    _pod(stage, INBOX, ["python", "-c", (SCRIPTS / "inbox.py").read_text()], {})
+    _ready(stage, INBOX)
+
+
+def titles(stage: Stage, number: int) -> set[str]:
+    """The titles of the messages it took, as soon as so many have come; fewer after a minute."""
+    deadline = time.monotonic() + 60
+    while len(found := _titles(stage)) < number and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return found
+
+
+def _titles(stage: Stage) -> set[str]:
+    return {json.loads(line)["title"] for line in stage.kubectl("logs", INBOX).splitlines()}
 
 
 def secret(stage: Stage, name: str, entries: dict[str, str]) -> None:

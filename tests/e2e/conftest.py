@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -11,8 +11,20 @@ from hack import images
 from hack.cluster import engine, kubectl
 from hack.demo import release
 from hack.demo.stage import Stage
+from tests.e2e import backends
 
 SHARED = "e2e-tumour"
+CHANNELS = "e2e-channels"
+INBOX = "e2e-inbox"
+"""The only channel's name, and the namespace of who listens to it."""
+
+
+def install(full_names: Mapping[str, str]) -> None:
+    """Install or upgrade with these images, and with one channel for messages."""
+    release.restricted(release.NAMESPACE)
+    url = f"json://{backends.INBOX}.{INBOX}.svc:8000/"
+    backends.secret(Stage(release.NAMESPACE, ""), CHANNELS, {INBOX: url})
+    release.install(full_names, f"notifications.secretName={CHANNELS}", "notifications.ports={8000}")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,7 +32,7 @@ def installed() -> dict[str, str]:
     """The release made from this checkout (its images); quick when `make demo` was here before."""
     engine.up()
     built = images.build_all()
-    release.install(built)
+    install(built)
     return built
 
 

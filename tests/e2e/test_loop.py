@@ -2,49 +2,71 @@
 
 Winter's model serves, July comes, drift is found, a Job trains, another one grades, a canary tries, the alias moves.
 Then a careless candidate is stopped at the gate, and one that is as good but slow in the canary.
+
+Prometheus watches by the chart's scrape configuration, rules and dashboards, and people are told by a message.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from hack.cluster import kubectl
+from hack.cluster import packages
 from hack.demo import release
 from hack.demo.loop import NAME, Loop, newest
 from hack.demo.stage import Stage
+from tests.e2e import backends, tracked
+from tests.e2e.conftest import INBOX
+from tests.e2e.watched import Watch
+from tests.prometheus import PACKAGES
 
 MODEL = "e2e-flights"
-READ = """
-import json, urllib.request
-def get(path):
-    with urllib.request.urlopen("http://127.0.0.1:5000/api/2.0/mlflow" + path, timeout=10) as answer:
-        return json.load(answer)["model_version"]
-found = get("/registered-models/alias?name={model}&alias=champion")
-print(json.dumps({{"version": found["version"], **{{tag["key"]: tag["value"] for tag in found.get("tags", [])}}}}))
-"""
+
+
+TOLD = [{"channel": INBOX, "events": ["RunFailed", "Promoted", "Rejected", "RolledBack"]}]
+EMPTY = {
+    *("rollouts / Copies", "rollouts / Lift", "rollouts / Evidence", "rollouts / Sample ratio"),
+    *("rollouts / Users", "rollouts / Objective", "rollouts / Requests and outcomes"),
+    *("drift / State of quality", "drift / Realised and estimated", "drift / Labels"),
+    *("drift / Slots without a run",),
+    *("operator / Errors", "operator / Changes that no watch told of", "operator / Pods that give no counts"),
+}
+"""Panels about what does not happen here: shadows, experiments, outcomes that users report, and what goes wrong."""
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Iterator[Watch]:
+    """Prometheus and Alertmanager at work."""
+    packages.install_missing(PACKAGES)
+    with Watch(tmp_path).running() as found:
+        yield found
+
+
+@pytest.fixture
+def inbox() -> Stage:
+    """Where messages are taken."""
+    release.restricted(INBOX)
+    made = Stage(INBOX, "")
+    backends.inbox(made)
+    return made
 
 
 @pytest.fixture
 def loop(stage: Stage) -> Loop:
     """The winter's model, served."""
-    made = Loop(stage.namespace, MODEL)
+    made = Loop(stage.namespace, MODEL, TOLD)
     made.prepare()
-    made.serve(made.train_champion()["version"])
+    made.serve(made.train_tracked.champion(MODEL)["version"])
     return made
 
 
-def champion() -> dict[str, str]:
-    """What MLflow says of the champion."""
-    where = ("-n", release.NAMESPACE, "exec", f"deploy/{release.NAME}-mlflow", "--")
-    found: dict[str, str] = json.loads(kubectl.kubectl(*where, "python", "-c", READ.format(model=MODEL)))
-    return found
-
-
 @pytest.mark.timeout(1_200)
-def test_the_loop_closes_and_lets_nothing_bad_through(loop: Loop) -> None:
+def test_the_loop_closes_and_lets_nothing_bad_through(loop: Loop, watch: Watch, inbox: Stage) -> None:
+    first = loop.stage.read("mdep", NAME)["status"]["version"]
     loop.send("winter")
+    watch.scraped()
     calm = loop.drift(lambda drift: drift.get("state") == "OK")
     assert (calm["level"], calm["episode"].get("id", "")) == ("OK", ""), calm
     loop.schedule(NAME)
@@ -54,12 +76,15 @@ def test_the_loop_closes_and_lets_nothing_bad_through(loop: Loop) -> None:
     loop.end("winter")
     drift = loop.drift(lambda drift: drift.get("level") == "Critical")
     assert drift["features"][0]["name"] == "temp", drift
+    alert = watch.alert("TrimtabDriftCritical", loop.stage.namespace)
+    assert (alert["name"], alert["version"], alert["severity"]) == (NAME, first, "critical")
     run = loop.reached(NAME, "Ended")
     assert (run["trigger"], run["outcome"], run["gate"]["verdict"]) == ("Drift", "Promoted", "Passed"), run
     assert float(run["gate"]["lower"]) > 0, "the model of the last month is better, and proven to be"
     run = loop.run(NAME, lambda run: run.get("effect") in ("Recovered", "NotRecovered"))
     assert run["effect"] == "Recovered", (run, loop.stage.read("mdep", NAME)["status"]["drift"])
-    told = champion()
+    watch.alert("TrimtabDriftCritical", loop.stage.namespace, "resolved")
+    told = tracked.champion(MODEL)
     assert (told["version"], told["trimtab.dev/run-id"]) == (run["version"], run["name"]), told
     assert {"trimtab.dev/promoted-at", "trimtab.dev/promoted-from", "trimtab.dev/promoted-by"} <= set(told)
 
@@ -73,8 +98,11 @@ def test_the_loop_closes_and_lets_nothing_bad_through(loop: Loop) -> None:
     slow = loop.reached("neighbours", "Ended")
     assert (slow["outcome"], slow["gate"]["verdict"], slow["reason"]) == ("RolledBack", "Passed", "HarmProven"), slow
 
-    assert champion()["version"] == run["version"], "neither became the champion"
+    assert tracked.champion(MODEL)["version"] == run["version"], "neither became the champion"
     serving = loop.stage.read("mdep", NAME)["status"]
     assert (serving["version"], len(loop.stage.read("rts", NAME)["status"]["runs"])) == (run["version"], 1), serving
     loop.end("july")
     assert (loop.asked > 1_000, loop.failed) == (True, 0)
+    assert watch.empty_panels(loop.stage.namespace) == EMPTY
+    ends = [(NAME, "Promoted"), ("careless", "Rejected"), ("neighbours", "RolledBack")]
+    assert backends.titles(inbox, 3) >= {f"{loop.stage.namespace}/{name}: {event}" for name, event in ends}

@@ -9,7 +9,7 @@ from hack.cluster import kubectl
 from hack.demo import release
 from hack.demo.stage import Stage, condition
 from tests.argocd import health
-from tests.e2e.conftest import SHARED
+from tests.e2e.conftest import SHARED, install
 
 
 def test_helm_test_passes() -> None:
@@ -53,7 +53,7 @@ def test_uninstalling_leaves_nothing_stuck_and_everything_serving(
         stage.manifest("ModelDeployment", "orphan", {"model": {"name": "tumour"}})
         stage.kubectl("delete", "mdep", "orphan", "--wait", "--timeout=20s")
     finally:
-        release.install(installed)
+        install(installed)
     stage.until("mdep", "tumour", lambda obj: condition(obj, "Ready")["status"] == "True")
     after = stage.read("mdep", "tumour")
     assert [pod["metadata"]["uid"] for pod in stage.read("pods", "-l", "trimtab.dev/deployment")["items"]] == pods

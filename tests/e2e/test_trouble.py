@@ -11,7 +11,7 @@ from hack.cluster import kubectl
 from hack.demo import release
 from hack.demo.stage import Stage, condition
 from tests.argocd import health
-from tests.e2e.conftest import SHARED
+from tests.e2e.conftest import SHARED, install
 
 Object = dict[str, Any]
 BASE: Object = {"model": {"name": "tumour"}, "replicas": 1}
@@ -84,12 +84,12 @@ def test_an_upgrade_to_an_image_that_cannot_be_pulled_leaves_everything_serving(
 ) -> None:
     good = serving.read("mdep", "tumour")["status"]["serving"]
     try:
-        release.install({**installed, "trimtab-server": "localhost/trimtab-server:never-built"})
+        install({**installed, "trimtab-server": "localhost/trimtab-server:never-built"})
         mdep = serving.until("mdep", "tumour", failing("ImagePullFailed"))
         assert "never-built" in condition(mdep, "Ready")["message"]
         assert selected(serving) == good
     finally:
-        release.install(installed)
+        install(installed)
     serving.serving("tumour", versions["logistic"])
 
 
