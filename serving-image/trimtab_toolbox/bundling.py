@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trimtab_serving.bundle import EXAMPLE_FILE, ONNX_FILE, PYTHON_MODEL, BundleInfo, Tensor, write_info
-from trimtab_serving.counting.profile import PROFILE_FILE, decode, digest_of_profile, encode
+from trimtab_serving.counting.dated import decode_dated
+from trimtab_serving.counting.profile import PROFILE_FILE, digest_of_profile, encode
 from trimtab_toolbox.convert import Conversion
 from trimtab_toolbox.describe import Described
 from trimtab_toolbox.opened import Graph, Opened
@@ -36,7 +37,7 @@ def write_profile(content: bytes | None, inputs: Sequence[Tensor], directory: Pa
     """
     if content is None:
         return None
-    profile = decode(content)
+    profile = decode_dated(content)
     if not fits(profile, inputs):
         raise ValueError("its features are not the columns of the model's inputs")
     written = encode(profile)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Rows: TypeAlias = "pd.DataFrame | NDArray[Any]"
+Times: TypeAlias = "pd.Series[Any] | NDArray[Any] | str"
 
 EXAMPLE_ROWS = 100
 _PACKAGES = {"imblearn": "imbalanced-learn", "lightgbm": "lightgbm", "xgboost": "xgboost"}
@@ -32,6 +33,14 @@ class Logged(NamedTuple):
     version: str
 
 
+class _Rows(NamedTuple):
+    """Features and targets [n], and the hour of the day, UTC, of each where times are known."""
+
+    features: Rows
+    targets: Any
+    hours: NDArray[Any] | None = None
+
+
 def log_model(
     model: Any,
     X: Rows,  # noqa: N803 - the name all of scikit-learn uses
@@ -40,7 +49,10 @@ def log_model(
     name: str = "model",
     registered_model_name: str | None = None,
     alias: str | None = None,
-    holdout: tuple[Rows, pd.Series[Any] | NDArray[Any]] | None = None,
+    holdout: tuple[Rows, pd.Series[Any] | NDArray[Any]]
+    | tuple[Rows, pd.Series[Any] | NDArray[Any], Times]
+    | None = None,
+    times: Times | None = None,
 ) -> Logged:
     """Log a fitted model to MLflow with its signature, an example, a drift profile and a calibration table.
 
@@ -61,9 +73,14 @@ def log_model(
         version is tagged with the run's id, and when another attempt of the run has made one, that is the answer.
     alias : str, optional
         The alias to point at the new version; needs `registered_model_name`.
-    holdout : tuple (X, y), optional
+    holdout : tuple (X, y) or (X, y, times), optional
         Rows that the model was not fitted with, shapes as above. Scores and calibration are measured on them; without
         them, by 5-fold cross-validation on at most 20,000 rows, which fits the model five times more.
+    times : Series, ndarray of shape (n_samples,) or str, optional
+        When the rows were seen: dates and times, ISO 8601 texts (UTC where they do not say), or seconds, milliseconds
+        or microseconds since 1970. With them traffic is compared with the same hours of the day, so that a daily cycle
+        is no drift. A text names a column of `X`, and of the holdout's; it is taken out of both unless the model was
+        fitted with it. Otherwise the holdout needs its times as a third part.
 
     Returns
     -------
@@ -73,8 +90,8 @@ def log_model(
     Raises
     ------
     ValueError
-        If `alias` is given without `registered_model_name`, `X` and `y` differ in length, or a training Job makes a
-        second version of a model.
+        If `alias` is given without `registered_model_name`, `X` and `y` differ in length, times are missing, or a
+        training Job makes a second version of a model.
     """
     if alias and not registered_model_name:
         raise ValueError("alias is given without registered_model_name: only registered versions have aliases")
@@ -85,14 +102,38 @@ def log_model(
         return _registered(made, alias)
     import mlflow
 
+    rows = _dated(model, X, y, times, "times")
+    kept = _dated(model, *holdout[:2], _times_of(holdout, times), "the holdout's times") if holdout else None
     # Registered last: whoever sees the version sees the profile too.
-    uri = _log_all(model, X, name, _profile(model, X, y, holdout))
+    uri = _log_all(model, rows.features, name, _profile(model, rows, kept))
     if not registered_model_name:
         return Logged(uri, "")
     if run:
         _made.add((registered_model_name, run))
         return _registered(tracking.register(uri, registered_model_name, run, len(X)), alias)
     return _registered(mlflow.register_model(uri, registered_model_name), alias)
+
+
+def _times_of(holdout: tuple[Any, ...], times: Times | None) -> Times | None:
+    """The times of the holdout's rows, where those of the others are known; ValueError when they are not given."""
+    if len(holdout) > 2 or times is None or isinstance(times, str):
+        return holdout[2] if len(holdout) > 2 else times
+    raise ValueError("times are given for X and not for the holdout: give holdout=(X, y, times) as well")
+
+
+def _dated(model: Any, rows: Rows, targets: Any, times: Times | None, what: str) -> _Rows:
+    """The rows as the model takes them, with the hours of the day of their times; ValueError names what is no time."""
+    if times is None:
+        return _Rows(rows, targets)
+    from trimtab_toolbox.profiling.hours import hours_of_day
+
+    if isinstance(times, str):
+        if times not in getattr(rows, "columns", ()):
+            raise ValueError(f"{what}: there is no column {times!r}")
+        own = _table(rows)[times]
+        others = rows if times in getattr(model, "feature_names_in_", ()) else _table(rows).drop(columns=[times])
+        return _Rows(others, targets, hours_of_day(own, len(rows), what))
+    return _Rows(rows, targets, hours_of_day(times, len(rows), what))
 
 
 def _log_all(model: Any, rows: Rows, name: str, profile: bytes) -> str:
@@ -124,7 +165,7 @@ def _registered(version: Any, alias: str | None) -> Logged:
     return Logged(str(version.source), str(version.version))
 
 
-def _profile(model: Any, rows: Rows, targets: Any, holdout: tuple[Rows, Any] | None) -> bytes:
+def _profile(model: Any, rows: _Rows, holdout: _Rows | None) -> bytes:
     from mlflow.models import infer_signature
 
     from trimtab_toolbox.profiling.profile import build_profile, importance_of
@@ -134,13 +175,14 @@ def _profile(model: Any, rows: Rows, targets: Any, holdout: tuple[Rows, Any] | N
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        schema = schema_of_signature(infer_signature(rows))
+        schema = schema_of_signature(infer_signature(rows.features))
     if schema is None:
         raise ValueError("X has no columns: give the table or matrix that the model was fitted with")
     asked = _askable(model)
-    verdicts = held_out(asked, *holdout) if holdout else cross_validated(asked, rows, targets)
-    importance = importance_of(asked, *(holdout or (rows, targets)))
-    return build_profile(asked, to_tensors(_table(rows), schema.inputs), schema.inputs, verdicts, importance)
+    verdicts = held_out(asked, *holdout) if holdout else cross_validated(asked, *rows)
+    importance = importance_of(asked, *(holdout or rows)[:2])
+    tensors = to_tensors(_table(rows.features), schema.inputs)
+    return build_profile(asked, tensors, schema.inputs, verdicts, importance, rows.hours)
 
 
 def _log(model: Any, rows: Rows, name: str) -> tuple[str, str]:

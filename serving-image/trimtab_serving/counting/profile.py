@@ -121,7 +121,7 @@ class Moments(msgspec.Struct, frozen=True):
 
 
 class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The content of profile.json."""
+    """The content of profile.json, but for the counts by hour (`counting.dated`), which no server needs."""
 
     rows: int
     features: tuple[Feature, ...]
@@ -150,6 +150,12 @@ def rest_hash(category: str) -> str:
 def decode(content: bytes) -> Profile:
     """Read a profile; ValueError names what contradicts itself."""
     profile = msgspec.json.decode(content, type=Profile)
+    check(profile)
+    return profile
+
+
+def check(profile: Profile) -> None:
+    """ValueError names what contradicts itself."""
     names = [feature.name for feature in profile.features]
     if len(set(names)) != len(names):
         raise ValueError("features: two have one name")
@@ -163,7 +169,6 @@ def decode(content: bytes) -> Profile:
             raise ValueError("score.right: it needs a number for each of score.counts")
     if profile.moments is not None:
         _check_moments(profile.moments, {f.name for f in profile.features if isinstance(f, Numeric)})
-    return profile
 
 
 def read_profile(directory: str | os.PathLike[str], expected: str | None) -> Profile | None:

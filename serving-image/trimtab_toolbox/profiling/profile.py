@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab_serving.bundle import Tensor
+from trimtab_serving.counting.dated import DatedProfile, Hours, decode_dated
 from trimtab_serving.counting.profile import (
     MAX_MOMENTS,
     MOMENT_CLIP,
@@ -17,10 +18,10 @@ from trimtab_serving.counting.profile import (
     Moments,
     Numeric,
     Profile,
-    decode,
     encode,
 )
 from trimtab_toolbox.profiling.features import profile_features
+from trimtab_toolbox.profiling.hours import features_by_hour, verdicts_by_hour
 from trimtab_toolbox.profiling.scores import Verdicts, predictions_of, score_of
 from trimtab_toolbox.table import Tensors, column_names, is_matrix
 
@@ -34,22 +35,42 @@ def build_profile(
     inputs: Sequence[Tensor],
     verdicts: Verdicts | None,
     importance: Sequence[float] | None,
+    hours: NDArray[np.int64] | None = None,
 ) -> bytes:
-    """The content of profile.json for the training rows in `tensors`, checked by its one reader."""
+    """The content of profile.json for the training rows in `tensors`, checked by its one reader.
+
+    `hours` are the hours of the day, UTC, of the rows [n], 0 to 23; with them the profile has counts by hour.
+    """
     features = profile_features(tensors, inputs)
     if importance is not None:
         pairs = zip(features, importance, strict=True)
         features = tuple(msgspec.structs.replace(feature, importance=float(weight)) for feature, weight in pairs)
-    profile = Profile(
+    profile = DatedProfile(
         rows=len(next(iter(tensors.values()))),
         features=features,
         score=score_of(model, verdicts) if verdicts else None,
         predictions=predictions_of(verdicts, _classes(model)) if verdicts else None,
         moments=moments_of(features, tensors, inputs),
     )
+    if hours is not None:
+        profile = msgspec.structs.replace(profile, hours=_hours(model, profile, tensors, inputs, hours, verdicts))
     content = encode(profile)
-    decode(content)
+    decode_dated(content)
     return content
+
+
+def _hours(
+    model: Any,
+    profile: Profile,
+    tensors: Tensors,
+    inputs: Sequence[Tensor],
+    hours: NDArray[np.int64],
+    verdicts: Verdicts | None,
+) -> Hours:
+    found = features_by_hour(profile.features, tensors, inputs, hours)
+    if verdicts is None:
+        return Hours(found)
+    return Hours(found, *verdicts_by_hour(model, verdicts, profile.score, profile.predictions))
 
 
 def importance_of(model: Any, features: Any, truth: Any) -> list[float] | None:

@@ -29,15 +29,23 @@ class Verdicts(NamedTuple):
     answers: NDArray[Any]
     chances: NDArray[Any] | None
     truth: NDArray[Any]
+    hours: NDArray[np.int64] | None = None
+    """The hours of the day, UTC, that the rows belong to, where that is known."""
+
+    def part(self, chosen: NDArray[np.bool_]) -> Verdicts:
+        """Some of the rows."""
+        answers, chances, truth, hours = self
+        some = None if chances is None else chances[chosen]
+        return Verdicts(answers[chosen], some, truth[chosen], None if hours is None else hours[chosen])
 
 
-def held_out(model: Any, features: Any, truth: Any) -> Verdicts:
+def held_out(model: Any, features: Any, truth: Any, hours: NDArray[np.int64] | None = None) -> Verdicts:
     """The verdicts of the fitted `model` on rows that were kept apart."""
     chances = np.asarray(model.predict_proba(features)) if _has_chances(model) else None
-    return Verdicts(np.asarray(model.predict(features)), chances, np.asarray(truth))
+    return Verdicts(np.asarray(model.predict(features)), chances, np.asarray(truth), hours)
 
 
-def cross_validated(model: Any, features: Any, truth: Any) -> Verdicts | None:
+def cross_validated(model: Any, features: Any, truth: Any, hours: NDArray[np.int64] | None = None) -> Verdicts | None:
     """The verdicts of copies of `model`, each on the part of the rows it was not fitted with.
 
     None for what cannot be fitted again: bare boosters, and models whose smallest class has too few rows; and, with a
@@ -61,14 +69,15 @@ def cross_validated(model: Any, features: Any, truth: Any) -> Verdicts | None:
         )
         warnings.warn(message, stacklevel=2)
         return None
+    hours = None if hours is None else hours[chosen]
     if method == "predict":
-        return Verdicts(given, None, labels)
-    return Verdicts(np.asarray(model.classes_)[given.argmax(axis=1)], given, labels)
+        return Verdicts(given, None, labels, hours)
+    return Verdicts(np.asarray(model.classes_)[given.argmax(axis=1)], given, labels, hours)
 
 
 def score_of(model: Any, verdicts: Verdicts) -> Score | None:
     """The histogram and, for classifiers, the calibration table; None for several outputs and bare labels."""
-    answers, chances, truth = verdicts
+    answers, chances, truth, _ = verdicts
     if chances is not None:
         classes = np.asarray(model.classes_)
         narrow = chances.astype(np.float32)  # as clients get them
