@@ -15,6 +15,8 @@ from trimtab.adapters.polling import Distrusted, Question
 from trimtab.core.objects import Object
 from trimtab.evidence.drift.performance import Calibration, read_calibration
 from trimtab.evidence.drift.reference import DECILES, Reference, read_reference
+from trimtab.evidence.drift.season import HOURS
+from trimtab.evidence.drift.window import Window, empty
 from trimtab.kinds.modeldeployment.template import PORT
 
 LARGEST = 32 << 20
@@ -59,12 +61,22 @@ class _Moments(Part):
     matrix: tuple[tuple[Limited, ...], ...]
 
 
+_Slots = Annotated[tuple[Annotated[tuple[Whole, ...], Field(max_length=1 << 16)], ...], Field(max_length=HOURS)]
+
+
+class _Hours(Part):
+    features: Annotated[dict[Name, _Slots], Field(max_length=MOST_FEATURES)]
+    score: _Slots | None = None
+    predictions: _Slots | None = None
+
+
 class _Document(Part):
     schema_: Annotated[Literal[1], Field(alias="schema")]
     features: Annotated[tuple[_Feature, ...], Field(max_length=2048)]
     score: _Score | None = None
     predictions: _Predictions | None = None
     moments: _Moments | None = None
+    hours: _Hours | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,14 @@ class Profile:
         """Those of the score."""
         return next((f.edges for f in self.reference.features if f.role == "score"), ())
 
+    @property
+    def window(self) -> Window:
+        """No rows, with all the parts that a reading's window has."""
+        features, moments = self.reference.features, self.reference.moments
+        size = len(moments.features) if moments else 0
+        sums = (0.0, (0.0,) * size, (0.0,) * size**2) if moments else None
+        return replace(empty(self.reference), wrong=(0,) * len(features), moments=sums)
+
 
 def read_profile(pod: Object, status: int, body: bytes, _: Profile | None) -> Profile:
     """The profile in an answer to GET /trimtab/v1/profile; Distrusted says why there is none."""
@@ -96,6 +116,8 @@ def read_profile(pod: Object, status: int, body: bytes, _: Profile | None) -> Pr
         demand(told.score.right is None or len(told.score.right) == len(told.score.counts), "score.right is too short")
     if told.moments is not None:
         _check_moments(told.moments, {feature.name for feature in told.features if feature.kind == "numeric"})
+    if told.hours is not None:
+        _check_hours(told, told.hours)
     document: dict[str, Any] = json.loads(body)
     reference = _bounded(read_reference(document))
     places = {f.name: place for place, f in enumerate(reference.features) if f.role == "input"}
@@ -145,6 +167,22 @@ def _check_moments(moments: _Moments, numeric: set[str]) -> None:
     shaped = len(moments.mean) == len(moments.matrix) == size and {len(row) for row in moments.matrix} <= {size}
     demand(shaped, "moments: mean and matrix do not fit its features")
     demand(set(moments.features) <= numeric, "moments names a feature that is no number")
+
+
+def _check_hours(told: _Document, hours: _Hours) -> None:
+    counts = {feature.name: feature.counts for feature in told.features}
+    for name, slots in hours.features.items():
+        _check_slots(f"feature {name[:64]!r}", slots, counts.get(name))
+    _check_slots("score", hours.score, told.score.counts if told.score else None)
+    _check_slots("predictions", hours.predictions, told.predictions.counts if told.predictions else None)
+
+
+def _check_slots(where: str, slots: _Slots | None, counts: Sequence[int] | None) -> None:
+    if slots is None:
+        return
+    shaped = counts is not None and len(slots) == HOURS and {len(slot) for slot in slots} == {len(counts)}
+    demand(shaped, f"hours: {where} needs {HOURS} rows of as many counts as it has cells")
+    demand(tuple(map(sum, zip(*slots, strict=True))) == counts, f"hours: {where} does not add up to the whole day")
 
 
 def _demand_unique(names: Sequence[str]) -> None:
