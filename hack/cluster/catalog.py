@@ -57,6 +57,19 @@ class Program:
         return parts[-2] if re.fullmatch(r"v\d+", parts[-1]) else parts[-1]
 
 
+@dataclass(frozen=True)
+class NodePackage:
+    """A program from npm: its package and version, and the day (ISO 8601) after which no dependency may be younger."""
+
+    name: str
+    version: str
+    before: str
+
+
+AZURITE = NodePackage("azurite", "3.35.0", "2025-11-01")
+"""Azure's own storage server for tests. Later versions want Node.js 21, where Debian 12 and 13 have 18 and 20."""
+
+
 def pinned(module: str, go_mod: str) -> str:
     """Return the version that the text of a go.mod requires of `module`."""
     found = re.search(rf"^\s*(?:require\s+)?{re.escape(module)}\s+(v\S+)", go_mod, re.MULTILINE)
@@ -79,6 +92,7 @@ def catalog() -> dict[str, Program]:
         Program("metrics-server", "v0.9.0", "sigs.k8s.io/metrics-server/cmd/metrics-server", False),
         Program("kwok", "v0.8.0", "sigs.k8s.io/kwok/cmd/kwok", False),
         Program("versitygw", "v1.8.0", "github.com/versity/versitygw/cmd/versitygw", False),
+        Program("fake-gcs-server", "v1.56.1", "github.com/fsouza/fake-gcs-server", False),
         Program("actionlint", "v1.7.8", "github.com/rhysd/actionlint/cmd/actionlint", False),
     ]
     return {program.name: program for program in programs}

@@ -19,9 +19,10 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import HTTPStore, LocalStore, from_url
+from obstore.exceptions import BaseError
+from obstore.store import HTTPStore, LocalStore
 
+from trimtab_serving.buckets import in_words, is_refusal, open_bucket
 from trimtab_serving.outcome import Failure, Reason
 
 if TYPE_CHECKING:
@@ -127,11 +128,10 @@ class Store:
         except FileNotFoundError as error:
             message = f"the store {self.uri} has no bundle {digest}; import the model into this store"
             raise Failure(Reason.BUNDLE_MISSING, message) from error
-        except (PermissionError, PermissionDeniedError, UnauthenticatedError) as error:
-            message = f"the store {self.uri} refused access: {_first_line(error)}; check its credentials"
-            raise Failure(Reason.STORE_UNREACHABLE, message) from error
         except (BaseError, OSError) as error:
-            message = f"the store {self.uri} cannot be reached: {_first_line(error)}"
+            message = f"the store {self.uri} cannot be reached: {in_words(error)}"
+            if is_refusal(error):
+                message = f"the store {self.uri} refused access: {in_words(error)}; check its credentials"
             raise Failure(Reason.STORE_UNREACHABLE, message) from error
 
 
@@ -156,8 +156,7 @@ def open_store(uri: str, environ: Mapping[str, str] = os.environ) -> Store:
             uri,
             lambda writing: HTTPStore(uri, client_options=_client(uri, writing, headers), retry_config=_RETRY),
         )
-    endpoint = environ.get("AWS_ENDPOINT_URL") or environ.get("AWS_ENDPOINT") or ""
-    return Store(uri, lambda writing: from_url(uri, client_options=_client(endpoint, writing, {}), retry_config=_RETRY))
+    return Store(uri, lambda writing: open_bucket(uri, _client(uri, writing, {}), _RETRY, environ))
 
 
 def _local(root: Path, writing: bool) -> LocalStore:
@@ -208,7 +207,3 @@ def _upload(client: Any, path: str, file: str | os.PathLike[str]) -> None:
     # Plain HTTP has no multipart: the mapped file goes as one body, without a copy of it in memory.
     with open(file, "rb") as source, mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as content:
         obstore.put(client, path, content, use_multipart=False)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,6 +1,6 @@
-"""Buckets, registries, hubs and volumes: what lies there arrives, and each way to fail has its reason.
+"""Registries, hubs and volumes: what lies there arrives, and each way to fail has its reason.
 
-The bucket is versitygw's, the registry Debian's docker-registry: servers that other people wrote.
+The registry is Debian's docker-registry, a server that other people wrote.
 """
 
 import base64
@@ -9,10 +9,8 @@ import io
 import json
 import os
 import shutil
-import subprocess
 import tarfile
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -20,140 +18,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import obstore
 import pytest
-from obstore.store import S3Store
 
-from hack.cluster import binaries
+from tests.contract.sources import fetched, refused, running
 from tests.processes import free_port
-from trimtab_serving.outcome import Failure, Reason
-from trimtab_toolbox.request import Request
-from trimtab_toolbox.sources import fetch
+from trimtab_serving.outcome import Reason
 
 CONTENT = os.urandom(3_000_000)
 PIN = hashlib.sha256(CONTENT).hexdigest()
-KEYS = {"AWS_ACCESS_KEY_ID": "trimtab", "AWS_SECRET_ACCESS_KEY": "a-long-secret", "AWS_REGION": "us-east-1"}
-
-
-class Server(NamedTuple):
-    """A server that runs for the whole module."""
-
-    address: str
-    home: Path
-
-
-def running(command: list[Any], address: str, log: Path, environ: dict[str, str]) -> Iterator[None]:
-    with log.open("wb") as out:
-        server = subprocess.Popen(command, stdout=out, stderr=out, env={"PATH": os.environ["PATH"], **environ})
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            assert server.poll() is None, log.read_text()
-            try:
-                urllib.request.urlopen(address, timeout=2).close()
-                break
-            except urllib.error.HTTPError:
-                break
-            except OSError:
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.05)
-        yield
-    finally:
-        server.kill()
-        server.wait(10)
-
-
-@pytest.fixture(scope="module")
-def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    home = tmp_path_factory.mktemp("s3")
-    for name in ("data", "sidecar"):
-        (home / name).mkdir()
-    address = f"http://127.0.0.1:{free_port()}"
-    keys = ["--access", KEYS["AWS_ACCESS_KEY_ID"], "--secret", KEYS["AWS_SECRET_ACCESS_KEY"]]
-    command = [binaries.ensure("versitygw")["versitygw"], "--port", address.removeprefix("http://"), *keys, "posix"]
-    for _ in running([*command, "--sidecar", home / "sidecar", home / "data"], address, home / "log", {}):
-        (home / "data" / "models").mkdir()
-        store = S3Store(
-            "models",
-            endpoint=address,
-            access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
-            secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
-            region="us-east-1",
-            client_options={"allow_http": True},
-        )
-        for key in ("one/model.onnx", "folder/MLmodel", "folder/data/model.bin"):
-            obstore.put(store, key, CONTENT if key != "folder/MLmodel" else b"flavors: {}\n")
-        yield Server(address, home)
-
-
-@pytest.fixture
-def keyed(bucket: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
-    for name, value in (KEYS | {"AWS_ENDPOINT_URL": bucket.address}).items():
-        monkeypatch.setenv(name, value)
-    return bucket
-
-
-def fetched(tmp_path: Path, uri: str, **fields: Any) -> Path:
-    into = tmp_path / f"into-{len(list(tmp_path.iterdir()))}"
-    into.mkdir()
-    return fetch(Request(uri=uri, store="file:///nowhere", **fields), into)
-
-
-def refused(tmp_path: Path, uri: str, **fields: Any) -> tuple[Reason, str]:
-    with pytest.raises(Failure) as caught:
-        fetched(tmp_path, uri, **fields)
-    return caught.value.reason, caught.value.message
-
-
-def test_an_object_and_its_pin(keyed: Server, tmp_path: Path) -> None:
-    path = fetched(tmp_path, "s3://models/one/model.onnx", digest=PIN)
-    assert (path.name, path.read_bytes() == CONTENT) == ("model.onnx", True)
-    reason, message = refused(tmp_path, "s3://models/one/model.onnx", digest="0" * 64)
-    assert reason is Reason.DIGEST_MISMATCH
-    assert f"has the digest sha256:{PIN} (3000000 bytes), but sha256:{'0' * 64} is pinned" in message
-
-
-@pytest.mark.parametrize("slash", ["", "/"])
-def test_a_folder_of_objects(keyed: Server, tmp_path: Path, slash: str) -> None:
-    path = fetched(tmp_path, f"s3://models/folder{slash}")
-    assert sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()) == [
-        "MLmodel",
-        "data/model.bin",
-    ]
-    assert (path / "data/model.bin").read_bytes() == CONTENT
-
-
-@pytest.mark.parametrize(
-    ("uri", "fields", "reason", "says"),
-    [
-        ("s3://models/none", {}, Reason.SOURCE_NOT_FOUND, "there is no such object, and nothing below it"),
-        ("s3://models", {}, Reason.SOURCE_NOT_FOUND, "names no object; write s3://BUCKET/PATH"),
-        ("s3://models/folder", {"digest": PIN}, Reason.UNSUPPORTED_FORMAT, "a digest pins one file"),
-        ("s3://models/folder", {"max_bytes": 10_000}, Reason.TOO_LARGE, "has 3000012 bytes in 2 files, and 10000"),
-    ],
-)
-def test_what_a_bucket_does_not_give(
-    keyed: Server, tmp_path: Path, uri: str, fields: dict[str, Any], reason: Reason, says: str
-) -> None:
-    found = refused(tmp_path, uri, **fields)
-    assert found[0] is reason
-    assert says in found[1]
-
-
-def test_a_wrong_key_is_no_reason_to_try_again(keyed: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    reason, message = refused(tmp_path, "s3://models/one/model.onnx")
-    assert reason is Reason.SOURCE_NOT_FOUND
-    assert "the bucket does not let the import read s3://models/one/model.onnx" in message
-    assert "wrong" not in message
-
-
-def test_a_bucket_nobody_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (KEYS | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}).items():
-        monkeypatch.setenv(name, value)
-    reason, message = refused(tmp_path, "s3://models/one/model.onnx")
-    assert reason is Reason.SOURCE_UNREACHABLE
-    assert message.endswith("; it will be tried again")
 
 
 class Registry(NamedTuple):
@@ -199,7 +71,7 @@ def registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         authorization = {"authorization": "Basic " + base64.b64encode(b"reader:letmein").decode()}
     (home / "config.yml").write_text(settings)
     command = ["docker-registry", "serve", home / "config.yml"]
-    for _ in running(command, f"http://{host}/", home / "log", {"OTEL_TRACES_EXPORTER": "none"}):
+    with running(command, int(host.rpartition(":")[2]), home / "log", {"OTEL_TRACES_EXPORTER": "none"}):
         yield Registry(host, authorization)
 
 

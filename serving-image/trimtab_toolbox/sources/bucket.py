@@ -8,25 +8,17 @@ no hand of ours. A transfer that breaks off goes on where it stopped, provided t
 from __future__ import annotations
 
 import hashlib
-import os
-import re
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import (
-    BaseError,
-    InvalidPathError,
-    PermissionDeniedError,
-    PreconditionError,
-    UnauthenticatedError,
-)
-from obstore.store import from_url
+from obstore.exceptions import BaseError, InvalidPathError, PreconditionError
 
+from trimtab_serving.buckets import VARIABLES, in_words, is_absent, is_refusal, is_unsigned, open_bucket
 from trimtab_serving.outcome import Failure, Reason
 from trimtab_toolbox.request import Request
 from trimtab_toolbox.sources.limits import check_pin, check_total, inside, refuse_pin
@@ -36,6 +28,12 @@ if TYPE_CHECKING:
 
 MAX_FRUITLESS = 5
 _CHUNK_BYTES = 1 << 20
+_CLIENT: ClientConfig = {
+    "connect_timeout": timedelta(seconds=5),
+    "read_timeout": timedelta(seconds=30),
+    "timeout": timedelta(hours=1),
+    "user_agent": "trimtab",
+}
 _RETRY: RetryConfig = {"max_retries": 2, "retry_timeout": timedelta(seconds=30)}
 
 
@@ -50,29 +48,15 @@ def fetch(request: Request, into: Path, *, pause: Callable[[float], None] = time
         message = f"{request.uri} names no object; write {parts.scheme}://BUCKET/PATH"
         raise Failure(Reason.SOURCE_NOT_FOUND, message)
     try:
-        store = from_url(f"{parts.scheme}://{parts.netloc}", client_options=_client(), retry_config=_RETRY)
+        store = open_bucket(f"{parts.scheme}://{parts.netloc}", _CLIENT, _RETRY)
         return _fetch(store, request, key, into, pause)
-    except Failure:
-        raise
-    except (FileNotFoundError, InvalidPathError) as error:
-        raise _absent(request) from error
     except (BaseError, OSError) as error:
-        if _is_refusal(error):
-            message = (
-                f"the bucket does not let the import read {request.uri}: {_short(error)}; check the credentials "
-                "(spec.source.credentialsSecretName) and that they may list and get"
-            )
-            raise Failure(Reason.SOURCE_NOT_FOUND, message) from error
-        message = f"{request.uri} could not be fetched: {_short(error)}; it will be tried again"
-        raise Failure(Reason.SOURCE_UNREACHABLE, message) from error
+        raise _failure(request, parts.scheme, error) from error
 
 
 def _fetch(store: Any, request: Request, key: str, into: Path, pause: Callable[[float], None]) -> Path:
     into.mkdir(parents=True, exist_ok=True)
-    found: Sequence[Any] = [entry for batch in obstore.list(store, prefix=key) for entry in batch if entry["size"]]
-    if not found:
-        # A bucket may allow to get what it does not allow to list.
-        found = [obstore.head(store, key)]
+    found = _found(store, key)
     if [entry["path"] for entry in found] != [key]:
         refuse_pin(request)
     check_total(request, request.uri, [int(entry["size"]) for entry in found])
@@ -87,12 +71,28 @@ def _fetch(store: Any, request: Request, key: str, into: Path, pause: Callable[[
     return into
 
 
+def _found(store: Any, key: str) -> Sequence[Any]:
+    """The object, or what lies below it. A bucket may allow to get what it does not allow to list."""
+    try:
+        entries = [entry for batch in obstore.list(store, prefix=key) for entry in batch]
+    except BaseError as error:
+        if not is_refusal(error):
+            raise
+        try:
+            return [obstore.head(store, key)]
+        except FileNotFoundError:
+            raise error from None
+    # Consoles and hierarchical accounts keep folders as empty objects.
+    folders = {key} | {str(parent) for entry in entries for parent in PurePosixPath(entry["path"]).parents}
+    return [entry for entry in entries if entry["size"] or entry["path"] not in folders] or [obstore.head(store, key)]
+
+
 class _Transfer:
     """One object on its way into a file."""
 
     def __init__(self, store: Any, entry: Any, target: Path) -> None:
         self._store, self._path, self._target = store, str(entry["path"]), target
-        self._size, self._etag = int(entry["size"]), entry.get("e_tag")
+        self._size, self._etag = int(entry["size"]), _bare(entry.get("e_tag"))
         self._hasher = hashlib.sha256()
         self._received = 0
 
@@ -105,10 +105,9 @@ class _Transfer:
                 try:
                     self._attempt(out)
                 except PreconditionError as error:
-                    message = f"{self._path} was changed while it was being fetched; it will be tried again"
-                    raise Failure(Reason.SOURCE_UNREACHABLE, message) from error
+                    raise self._changed() from error
                 except (BaseError, OSError) as error:
-                    if isinstance(error, (FileNotFoundError, PermissionError)) or fruitless >= MAX_FRUITLESS:
+                    if is_absent(error) or is_refusal(error) or fruitless >= MAX_FRUITLESS:
                         raise
                 if self._received < self._size:
                     fruitless = 0 if self._received > before else fruitless + 1
@@ -120,38 +119,46 @@ class _Transfer:
     def _attempt(self, out: Any) -> None:
         options: Any = {"range": {"offset": self._received}} if self._received else {}
         if self._etag:
-            options["if_match"] = self._etag
+            # Azure lists what it later wants in quotes without them.
+            options["if_match"] = f'"{self._etag}"'
         answer = obstore.get(self._store, self._path, options=options)
+        # Not every server keeps to If-Match.
+        found = _bare(answer.meta.get("e_tag"))
+        if int(answer.meta["size"]) != self._size or self._etag not in ("", found):
+            raise self._changed()
+        self._etag = found
         for chunk in answer.stream(min_chunk_size=_CHUNK_BYTES):
             data = memoryview(chunk)
+            if self._received + len(data) > self._size:
+                raise self._changed()
             self._received += len(data)
-            if self._received > self._size:
-                raise OSError(f"{self._path} has more than the {self._size} bytes it was listed with")
             self._hasher.update(data)
             out.write(data)
 
-
-def _client() -> ClientConfig:
-    endpoint = os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT") or ""
-    return {
-        "connect_timeout": timedelta(seconds=5),
-        "read_timeout": timedelta(seconds=30),
-        "timeout": timedelta(hours=1),
-        "user_agent": "trimtab",
-        "allow_http": endpoint.startswith("http://"),
-    }
+    def _changed(self) -> Failure:
+        message = f"{self._path} was changed while it was being fetched; it will be tried again"
+        return Failure(Reason.SOURCE_UNREACHABLE, message)
 
 
-def _absent(request: Request) -> Failure:
-    message = f"{request.uri} does not exist: there is no such object, and nothing below it; check bucket and path"
-    return Failure(Reason.SOURCE_NOT_FOUND, message)
+def _bare(etag: str | None) -> str:
+    return (etag or "").removeprefix("W/").strip('"')
 
 
-def _is_refusal(error: BaseException) -> bool:
-    # Listings say so in their text alone.
-    kinds = (PermissionError, PermissionDeniedError, UnauthenticatedError)
-    return isinstance(error, kinds) or re.search(r"\b(401 Unauthorized|403 Forbidden)\b", str(error)) is not None
-
-
-def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+def _failure(request: Request, scheme: str, error: BaseException) -> Failure:
+    said = in_words(error)
+    if is_absent(error) or isinstance(error, InvalidPathError):
+        message = f"{request.uri} does not exist: there is no such object, and nothing below it; check bucket and path"
+        return Failure(Reason.SOURCE_NOT_FOUND, message)
+    if is_unsigned(error):
+        message = (
+            f"there are no credentials for {request.uri}, and this machine could not be asked for any: {said}; give "
+            f"{VARIABLES[scheme]} in the Secret of spec.source.credentialsSecretName"
+        )
+        return Failure(Reason.SOURCE_NOT_FOUND if is_refusal(error) else Reason.SOURCE_UNREACHABLE, message)
+    if is_refusal(error):
+        message = (
+            f"the bucket does not let the import read {request.uri}: {said}; check the credentials "
+            "(spec.source.credentialsSecretName) and that they may list and get"
+        )
+        return Failure(Reason.SOURCE_NOT_FOUND, message)
+    return Failure(Reason.SOURCE_UNREACHABLE, f"{request.uri} could not be fetched: {said}; it will be tried again")
