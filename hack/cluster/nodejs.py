@@ -33,6 +33,8 @@ def ensure(package: NodePackage, program: str) -> Path:
 
 
 def _install(package: NodePackage, home: Path) -> None:
+    for left in paths.BIN.glob(f".npm-{package.name}-*"):
+        shutil.rmtree(left)
     scratch = Path(tempfile.mkdtemp(dir=paths.BIN, prefix=f".npm-{package.name}-"))
     try:
         where = ("--prefix", scratch, f"--before={package.before}")

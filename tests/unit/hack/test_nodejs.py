@@ -50,6 +50,7 @@ def test_a_package_is_installed_once(machine: Path) -> None:
 
 
 def test_what_was_not_installed_leaves_nothing_and_is_quoted(machine: Path) -> None:
+    (paths.BIN / ".npm-tool-killed" / "node_modules").mkdir(parents=True)
     npm(machine, FAILS)
     with pytest.raises(Failure, match=r"(?s)npm install tool@1\.2\.3.*no such version"):
         nodejs.ensure(TOOL, "tool")
