@@ -123,7 +123,7 @@ def explain(name: str, file: str | None, output: str, **where: str | None) -> No
 @click.option("--reference", type=click.Path(), help="A CSV file with a header: what the model was trained on.")
 @click.option("--current", type=click.Path(), help="Compare this CSV file with the reference.")
 @click.option("--replay", type=click.Path(), help="Go through this dated CSV file as the operator would.")
-@click.option("--time", help="With --replay: the column with the time, in ISO 8601 or seconds since 1970.")
+@click.option("--time", help="The column with the time, in ISO 8601 or seconds since 1970, in all files. For --replay.")
 @click.option("--categorical", default="", help="Columns of numbers that are categories, as in a,b.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON; --replay always does.")
 @cluster_options
@@ -132,7 +132,8 @@ def drift(name: str, file: str | None, html: str | None, as_json: bool, categori
 
     Of mdep/NAME, what its status says, and with --html or --json also what its pods have counted. Without a cluster,
     either --reference and --current, or --replay and --time: then one JSON object for each look, and the reference is
-    the first quarter of the rows unless --reference is given.
+    the first quarter of the rows unless --reference is given. With --time, what is shorter than a day is compared with
+    the same hours of the day.
     """
     from trimtab.cli import drifting
 

@@ -30,6 +30,8 @@ class Asked(NamedTuple):
     current: str = ""
     categorical: tuple[str, ...] = ()
     time: str = ""
+    replay: bool = False
+    """Whether `current` is gone through look by look."""
 
 
 def asked(
@@ -40,17 +42,17 @@ def asked(
         raise BadInput(
             "give either --current, to compare two files, or --replay, to go through a dated one; or name mdep/NAME"
         )
-    if bool(replay) != bool(time):
-        raise BadInput("--replay and --time go together: the rows need their times")
+    if replay and not time:
+        raise BadInput("--replay needs --time: the rows need their times")
     if current and not reference:
         raise BadInput("--reference: name the file that --current is compared with")
     chosen = tuple(name.strip() for name in categorical.split(",") if name.strip())
-    return Asked(reference or "", current or replay or "", chosen, time or "")
+    return Asked(reference or "", current or replay or "", chosen, time or "", bool(replay))
 
 
 def answer(asked: Asked, *, as_json: bool) -> None:
     """Print what was found, and on stderr what was left out."""
-    if asked.time:
+    if asked.replay:
         looks, notes = replayed(asked)
     else:
         found, notes = compared(asked)
@@ -58,31 +60,31 @@ def answer(asked: Asked, *, as_json: bool) -> None:
     for note in notes:
         click.echo(note, err=True)
     for look in looks:
-        click.echo(json.dumps(look) if as_json or asked.time else table(look))
+        click.echo(json.dumps(look) if as_json or asked.replay else table(look))
 
 
 def compared(asked: Asked) -> tuple[dict[str, Any], list[str]]:
-    """The comparison of two files, and notes on what was left out; BadInput names file, line and column."""
-    reference, current = read(asked.reference), read(asked.current)
-    binning, notes = _binned(reference, reference.columns, asked.categorical, None)
+    """The comparison of two files, and notes on what was left out; BadInput names file, line and column.
+
+    Where a column of times is named, both have it.
+    """
+    reference, before = _timed(read(asked.reference), asked.time)
+    current, after = _timed(read(asked.current), asked.time)
+    binning, notes = _binned(reference, reference.columns, asked.categorical, before)
     notes += _unmatched(binning, current)
-    return offline.compare(binning, current.columns), notes
+    return offline.compare(binning, current.columns, after or ()), notes
 
 
 def replayed(asked: Asked) -> tuple[Iterator[dict[str, Any]], list[str]]:
     """One answer for each look at a dated file, and notes; BadInput names file, line and column."""
     record, times = _dated(read(asked.current), asked.time)
-    columns: Mapping[str, list[str]] = {name: cells for name, cells in record.columns.items() if name != asked.time}
     if asked.reference:
         given = read(asked.reference)
-        own = None
-        if asked.time in given.columns:
-            given, own = _dated(given, asked.time)
-        compared_by = {name: cells for name, cells in given.columns.items() if name != asked.time}
-        binning, notes = _binned(given, compared_by, asked.categorical, own)
-        notes += _unmatched(binning, record._replace(columns=dict(columns)))
-        return offline.replay(binning, columns, times), notes
-    place, first, rest = offline.split(columns, times)
+        given, own = _timed(given, asked.time if asked.time in given.columns else "")
+        binning, notes = _binned(given, given.columns, asked.categorical, own)
+        notes += _unmatched(binning, record)
+        return offline.replay(binning, record.columns, times), notes
+    place, first, rest = offline.split(record.columns, times)
     if not 0 < place < len(times):
         raise BadInput(f"{record.path}: it needs rows at two times or more: the first quarter is the reference")
     binning, notes = _binned(record, first, asked.categorical, times[:place])
@@ -115,8 +117,13 @@ def _unmatched(binning: Binning, current: File) -> list[str]:
     return notes + [f"{current.path}: column {name} is not in the reference; it is ignored" for name in more]
 
 
+def _timed(file: File, column: str) -> tuple[File, list[float] | None]:
+    """As `_dated`, where a column is named; the file as it is and None where none is."""
+    return _dated(file, column) if column else (file, None)
+
+
 def _dated(file: File, column: str) -> tuple[File, list[float]]:
-    """The rows in the order of time, and their times in seconds since the epoch."""
+    """The other columns in the order of time, and the times in seconds since the epoch."""
     if column not in file.columns:
         raise BadInput(f"--time: {file.path} has no column {column}, only {', '.join(file.columns)}")
     stamps = []
@@ -127,7 +134,7 @@ def _dated(file: File, column: str) -> tuple[File, list[float]]:
             raise BadInput(f"{file.path}: line {line}: {column}: {value!r} is {what}")
         stamps.append(stamp)
     order = sorted(range(len(stamps)), key=stamps.__getitem__)
-    columns = {name: [cells[row] for row in order] for name, cells in file.columns.items()}
+    columns = {name: [cells[row] for row in order] for name, cells in file.columns.items() if name != column}
     return file._replace(columns=columns), [stamps[row] for row in order]
 
 

@@ -132,13 +132,45 @@ def test_a_reference_by_hour_takes_the_day_s_cycle_for_what_it_is(tmp_path):
     assert states[1] == {"InsufficientData", "OK"}
 
 
+def test_two_dated_files_are_compared_by_the_hour(tmp_path):
+    dice, start = random.Random(6), datetime(2030, 1, 1, tzinfo=UTC)
+
+    def rows(minutes):
+        times = [start + timedelta(minutes=minute) for minute in minutes]
+        return [(at.isoformat(), round(dice.gauss(20 * (at.hour >= 12), 5), 2)) for at in times]
+
+    reference = table(tmp_path / "R.csv", rows(range(2 * 1440)), "at,x")
+    nights = table(tmp_path / "N.csv", rows(range(5 * 1440, 5 * 1440 + 300)), "at,x")
+    days = table(tmp_path / "D.csv", rows(range(5 * 1440 - 60, 6 * 1440)), "at,x")
+    found = [
+        json.loads(run("--reference", reference, "--current", nights, "--time", "at", "--json").stdout),
+        json.loads(run("--reference", reference, "--current", days, "--time", "at", "--json").stdout),
+        json.loads(run("--reference", reference, "--current", nights, "--json").stdout),
+    ]
+    assert [list(told["features"]) for told in found] == [["x"], ["x"], ["x"]]
+    assert [told["state"] for told in found] == ["OK", "OK", "Critical"]
+    assert "window" not in found[0]["features"]["x"]
+
+
+def test_a_replay_says_in_which_window_each_column_was_judged(tmp_path):
+    """Three rows share each value of the third column, so that it needs a longer window than the others."""
+    dice, start, rows, alike = random.Random(7), datetime(2030, 1, 1, tzinfo=UTC), [], 0.0
+    for minute in range(4 * 1440):
+        alike = alike if minute % 3 else dice.gauss(0, 1)
+        rows.append(((start + timedelta(minutes=minute)).isoformat(), dice.gauss(0, 1), dice.gauss(0, 1), alike))
+    looks = run("--replay", table(tmp_path / "D.csv", rows, "at,x,y,weather"), "--time", "at").stdout.splitlines()
+    last = json.loads(looks[-1])
+    assert {name: told["window"] for name, told in last["features"].items()} == {"x": "6h", "y": "6h", "weather": "24h"}
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ([], "give either --current, to compare two files, or --replay, to go through a dated one"),
         (["--current", "R", "--replay", "R"], "give either --current, to compare"),
         (["--current", "R"], "--reference: name the file that --current is compared with"),
-        (["--replay", "R"], "--replay and --time go together: the rows need their times"),
+        (["--replay", "R"], "--replay needs --time: the rows need their times"),
+        (["--reference", "R", "--current", "R", "--time", "at"], "--time: R has no column at, only age, colour, code"),
         (["--replay", "R", "--time", "when"], "--time: R has no column when, only age, colour, code"),
         (["--replay", "R", "--time", "colour"], "R: line 2: colour: 'r' is neither a date and time as 2030-01-31T"),
         (["--reference", "R", "--current", "R", "--categorical", "age,x"], "--categorical: R has no column x, only"),

@@ -115,6 +115,7 @@ def _feature(look: FeatureLook) -> dict[str, Any]:
         "effectiveRows": look.effective,
         "level": look.level,
         "drifted": look.drifted,
+        **({"window": NAMES[look.seconds]} if look.seconds else {}),
     }
 
 
