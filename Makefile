@@ -4,6 +4,9 @@ VENV   := .venv
 RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
+# Tracebacks without columns: Python 3.11 parses code for them, and fails where two threads do so at once (gh-106905).
+export PYTHONNODEBUGRANGES := 1
+
 CODE := operator serving-image hack tests bench examples
 
 .DEFAULT_GOAL := help
