@@ -82,7 +82,7 @@ class FeatureLook:
     level: Level = "OK"
     weight: float = 0.0
     seconds: int = 0
-    """The length of the window that it was judged in."""
+    """The length of the window that it was judged in; 0 for one that was given."""
 
     @property
     def drifted(self) -> bool:
