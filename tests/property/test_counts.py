@@ -197,6 +197,24 @@ def test_requests_counted_together_are_counted_as_those_that_come_alone(turns: l
         recount.equals(told_by(state))
 
 
+@pytest.mark.parametrize("together", [2, 7, 31, 33])
+def test_requests_of_one_row_are_counted_together_around_the_end_of_the_ring(together: int, tmp_path: Path) -> None:
+    dice = np.random.default_rng(together)
+    state, recorder = open_state(tmp_path)
+    recount = Recount()
+    for _ in range(600 // together):
+        rows = [
+            (float(np.float32(dice.normal())), 7.0, str(dice.choice([*CITIES, REST])), True, int(dice.integers(3)), 0.5)
+            for _ in range(together)
+        ]
+        users = dice.choice(["", "ann", "bob"], together).tolist()
+        answered = [Answered(0.001, {b"x-user": user.encode()}) for user in users]
+        assert recorder.answered_together(answered, [1] * together, seen(rows)) == [()] * together
+        for user, row in zip(users, rows, strict=True):
+            recount.add(200, 0.001, [row], user, None)
+    recount.equals(told_by(state))
+
+
 class Killed(BaseException):
     """The process ends here."""
 

@@ -77,8 +77,7 @@ def test_workers_agree_however_users_are_spread_and_repeated(workers: list[list[
         registers = bytearray(REGISTERS)
         again = names * 2
         order.shuffle(again)
-        for name in again:
-            note(registers, int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big"))
+        note(registers, [int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big") for name in again])
         sketches.append(memoryview(registers))
     everybody = {name for names in workers for name in names}
     assert merged(sketches) == merged(reversed(sketches)) == bytes(sketch_of(everybody))
@@ -87,7 +86,7 @@ def test_workers_agree_however_users_are_spread_and_repeated(workers: list[list[
 @given(st.integers(0, (1 << 64) - 1))
 def test_any_hash_has_a_register_and_a_rank(user: int) -> None:
     registers = bytearray(REGISTERS)
-    note(registers, user)
+    note(registers, [user])
     assert [(place, rank) for place, rank in enumerate(registers) if rank] == [
         (user >> 54, 1 + f"{user & ((1 << 54) - 1):054b}1".index("1"))
     ]
@@ -118,7 +117,7 @@ def test_many_hashes_at_once_give_what_they_give_one_by_one() -> None:
     hashes = np.random.default_rng(3).integers(0, 1 << 64, 3_000, np.uint64, endpoint=False)
     registers = bytearray(REGISTERS)
     for user in hashes.tolist():
-        note(registers, user)
+        note(registers, [user])
     assert registers_of(hashes) == bytes(registers)
 
 

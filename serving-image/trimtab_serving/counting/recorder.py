@@ -33,7 +33,7 @@ from trimtab_serving.counting.layout import (
     SECONDS,
     status_index,
 )
-from trimtab_serving.counting.rows import RowReader, Seen, Verdict
+from trimtab_serving.counting.rows import FEW, RowReader, Seen, Verdict
 from trimtab_serving.counting.sketch import note
 from trimtab_serving.counting.slab import PAGE, SLOTS
 from trimtab_serving.counting.state import State
@@ -47,6 +47,8 @@ MAX_TOKENS = 16
 
 TOKEN_HEADER = b"x-trimtab-token"
 _HEAD = Struct("=6d")
+_HASH = blake2b(digest_size=8)
+_USER = Struct(">Q")
 _OK = status_index(200) * LATENCIES
 _NO_VERDICT = Verdict(-1, float("nan"))
 
@@ -88,7 +90,7 @@ class Recorder:
         `refused` names the input whose values had a wrong type, when that is why the status is 400.
         """
         cell = status_index(status) * LATENCIES + bisect_left(LATENCY_EDGES, seconds)
-        bucket = self._bucket(headers) if self._user_header and not 400 <= status < 500 else -1
+        (bucket,) = self._buckets([headers]) if not 400 <= status < 500 else (-1,)
         seen = _seen.get() if self._rows else None
         if seen is None or status != 200:
             place = self._inputs.get(refused) if refused is not None else None
@@ -97,7 +99,7 @@ class Recorder:
         rows = _rows(seen)
         if rows == 1:
             return self._one(cell, seconds, seen, bucket)
-        return self._many(cell, seconds, seen, bucket, rows)
+        return self._together([cell], [seconds], [bucket], [rows], seen)[0]
 
     def _one(self, cell: int, seconds: float, seen: Seen, bucket: int) -> Headers:
         verdict = self._reader.verdict(seen)
@@ -107,16 +109,6 @@ class Recorder:
             return ()
         return ((TOKEN_HEADER, self._signer.sign(verdict.score, verdict.label, bucket)),)
 
-    def _many(self, cell: int, seconds: float, seen: Seen, bucket: int, rows: int) -> Headers:
-        block = self._reader.block(seen, rows)
-        block[:, CELL] = -1
-        block[:, SECONDS] = 0
-        block[:, BUCKET] = bucket
-        block[0, CELL], block[0, SECONDS] = cell, seconds
-        self._append(block)
-        tokens = self._tokens(block) if rows <= MAX_TOKENS else []
-        return ((TOKEN_HEADER, b",".join(tokens)),) if tokens else ()
-
     def answered_together(self, requests: Sequence[Answered], rows: Sequence[int], seen: Seen) -> list[Headers]:
         """Count requests that were answered 200 as one batch; `seen` has the `rows` of each, one behind the other."""
         cells = [_OK + bisect_left(LATENCY_EDGES, request.seconds) for request in requests]
@@ -124,13 +116,26 @@ class Recorder:
             for request, cell in zip(requests, cells, strict=True):
                 self._write(cell, request.seconds, _NO_VERDICT, -1, KIND_REQUEST)
             return [()] * len(requests)
-        buckets = [self._bucket(request.headers) if self._user_header else -1 for request in requests]
+        buckets = self._buckets([request.headers for request in requests])
         if len(rows) == 1 and rows[0] == 1:
             return [self._one(cells[0], requests[0].seconds, seen, buckets[0])]
-        block = self._reader.block(seen, sum(rows))
+        return self._together(cells, [request.seconds for request in requests], buckets, rows, seen)
+
+    def _together(
+        self,
+        cells: Sequence[int],
+        seconds: Sequence[float],
+        buckets: Sequence[int],
+        rows: Sequence[int],
+        seen: Seen,
+    ) -> list[Headers]:
+        total = sum(rows)
+        if total == len(rows) <= FEW and (place := self._slab.room(total)) is not None:
+            return self._few(place, cells, seconds, buckets, seen)
+        block = self._reader.block(seen, total)
         firsts = [end - count for end, count in zip(accumulate(rows), rows, strict=True)]
         block[:, CELL], block[:, SECONDS] = -1, 0
-        block[firsts, CELL], block[firsts, SECONDS] = cells, [request.seconds for request in requests]
+        block[firsts, CELL], block[firsts, SECONDS] = cells, seconds
         block[:, BUCKET] = np.repeat(buckets, rows)
         self._append(block)
         tokens = self._tokens(block) if min(rows) <= MAX_TOKENS else []
@@ -138,6 +143,26 @@ class Recorder:
             ((TOKEN_HEADER, b",".join(tokens[first : first + count])),) if tokens and count <= MAX_TOKENS else ()
             for first, count in zip(firsts, rows, strict=True)
         ]
+
+    def _few(
+        self, place: int, cells: Sequence[int], seconds: Sequence[float], buckets: Sequence[int], seen: Seen
+    ) -> list[Headers]:
+        """Write the slots of requests of one row each from `place` on."""
+        slab, rows = self._slab, len(cells)
+        labels, scores = (
+            part if isinstance(part, list) else part.tolist() for part in self._reader.verdicts(seen, rows)
+        )
+        self._reader.fill(slab.ring[place : place + rows, HEAD:], seen)
+        memory, pack, at = slab.memory, _HEAD.pack_into, PAGE + place * self._stride
+        for row in zip(cells, seconds, labels, scores, buckets, strict=True):
+            pack(memory, at, *row, KIND_ROW)
+            at += self._stride
+        slab.commit(rows)
+        if slab.pending >= FOLD_AT and not self._fold_asked:
+            self._fold_soon()
+        if self._signer is None:
+            return [()] * rows
+        return [((TOKEN_HEADER, token),) for token in self._signer.sign_all(scores, labels, buckets)]
 
     def _append(self, block: Block) -> None:
         self._slab.append(block)
@@ -149,7 +174,7 @@ class Recorder:
         if self._signer is None:
             return []
         whole = block[:, [CLASS, BUCKET]].astype(int).T.tolist()
-        return self._signer.sign_all(zip(block[:, SCORE].tolist(), *whole, strict=True))
+        return self._signer.sign_all(block[:, SCORE].tolist(), *whole)
 
     def _write(self, cell: int, seconds: float, verdict: Verdict, bucket: int, kind: float) -> None:
         slab = self._slab
@@ -177,14 +202,24 @@ class Recorder:
         """The sketch of all workers' users; None when no header names them."""
         return self.state.users() if self._user_header else None
 
-    def _bucket(self, headers: Mapping[bytes, bytes]) -> int:
-        """The bucket of the user the headers name, who is noted in the sketch; -1 when they name none."""
-        value = headers.get(self._user_header)
-        if not value:
-            return -1
-        user = int.from_bytes(blake2b(value, digest_size=8).digest(), "big")
-        note(self._slab.users, user)
-        return user % BUCKETS
+    def _buckets(self, requests: Sequence[Mapping[bytes, bytes]]) -> list[int]:
+        """The buckets of the users the headers name, who are noted in the sketch; -1 where they name none."""
+        if not self._user_header:
+            return [-1] * len(requests)
+        buckets: list[int] = []
+        users: list[int] = []
+        for headers in requests:
+            name = headers.get(self._user_header)
+            if not name:
+                buckets.append(-1)
+                continue
+            hashing = _HASH.copy()  # in two thirds of the time of a new one
+            hashing.update(name)
+            (user,) = _USER.unpack(hashing.digest())
+            users.append(user)
+            buckets.append(user % BUCKETS)
+        note(self._slab.users, users)
+        return buckets
 
 
 def _rows(seen: Seen) -> int:

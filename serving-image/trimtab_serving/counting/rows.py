@@ -16,6 +16,11 @@ from trimtab_serving.protocol.datatypes import Array
 
 NAN = math.nan
 PROBABILITIES = "probabilities"
+FEW = 32
+"""So many rows are looked at one by one for less than it costs to enter numpy a few times."""
+
+Many = Array | list[Any]
+"""A number for each row."""
 
 
 class Seen(NamedTuple):
@@ -51,23 +56,23 @@ class RowReader:
         self._ranks = {tensor.name: len(tensor.shape) for tensor in info.outputs}
 
     def fill(self, values: Block, seen: Seen) -> None:
-        """Write the features of a request of one row into the `values` (1, features) of its slot."""
+        """Write the features of a request's rows into the `values` (rows, features) of their slots."""
+        rows = len(values)
         if self._matrix is not None:
             values[...] = seen.arrays[self._matrix]
-        elif self._features:
+        elif rows == 1 and self._features:
             arrays = seen.arrays
             values[0] = [column.value(arrays[column.input].item(column.place)) for column in self._features]
+        else:
+            for index, column in enumerate(self._features):
+                values[:, index] = column.values(seen.arrays[column.input].reshape(rows, -1)[:, column.place])
 
     def block(self, seen: Seen, rows: int) -> Block:
         """The slots of a request of many rows; their heads still lack the request's own figures."""
         block = np.empty((rows, self._width))
         block[:, KIND] = KIND_ROW
-        self._verdicts(block, seen)
-        if self._matrix is not None:
-            block[:, HEAD:] = seen.arrays[self._matrix]
-        else:
-            for index, column in enumerate(self._features):
-                block[:, HEAD + index] = column.values(seen.arrays[column.input].reshape(rows, -1)[:, column.place])
+        block[:, CLASS], block[:, SCORE] = self.verdicts(seen, rows)
+        self.fill(block[:, HEAD:], seen)
         return block
 
     def verdict(self, seen: Seen) -> Verdict:
@@ -87,21 +92,24 @@ class RowReader:
                 score = given
         return Verdict(label, score)
 
-    def _verdicts(self, block: Block, seen: Seen) -> None:
+    def verdicts(self, seen: Seen, rows: int) -> tuple[Many, Many]:
+        """The classes and the scores of all rows, as `verdict` has them of one."""
         answer, chances = self._places.get(seen.names) or self._find(seen.names)
-        block[:, CLASS], block[:, SCORE] = -1, NAN
+        labels: Many = [-1] * rows
+        scores: Many = [NAN] * rows
         if chances is not None:
             table = seen.results[chances]
-            block[:, SCORE] = table[:, 1] if self._is_binary(table[0]) else table.max(axis=1)
+            scores = table[:, 1] if self._is_binary(table[0]) else table.max(axis=1)
             if answer is None:
-                block[:, CLASS] = table.argmax(axis=1)
+                labels = table.argmax(axis=1)
         if answer is not None:
             given = seen.results[answer]
             if self._classes:
-                whole = self._whole and given.dtype.kind == "i"
-                block[:, CLASS] = self._numbered(given) if whole else self._labels(given.tolist())
+                whole = self._whole and given.dtype.kind == "i" and rows > FEW
+                labels = self._numbered(given) if whole else self._labels(given.tolist())
             elif given.dtype.kind in "iuf":
-                block[:, SCORE] = given
+                scores = given
+        return labels, scores
 
     def _is_binary(self, row: Sized) -> bool:
         return self._kind == "positive" or (self._kind is None and len(row) == 2)

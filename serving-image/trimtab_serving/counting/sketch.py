@@ -18,12 +18,13 @@ _LOW_BITS = 54
 _LOW = (1 << _LOW_BITS) - 1
 
 
-def note(registers: MutableSequence[int] | memoryview, user: int) -> None:
-    """Take in one user by the 64-bit hash of the name: the top 10 bits choose the register, the rest give the rank."""
-    place = user >> _LOW_BITS
-    rank = _LOW_BITS + 1 - (user & _LOW).bit_length()
-    if registers[place] < rank:
-        registers[place] = rank
+def note(registers: MutableSequence[int] | memoryview, users: Iterable[int]) -> None:
+    """Take in users by the 64-bit hash of the name: the top 10 bits choose the register, the rest give the rank."""
+    for user in users:
+        place = user >> _LOW_BITS
+        rank = _LOW_BITS + 1 - (user & _LOW).bit_length()
+        if registers[place] < rank:
+            registers[place] = rank
 
 
 def merged(sketches: Iterable[memoryview]) -> bytes:

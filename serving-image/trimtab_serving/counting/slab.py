@@ -81,10 +81,17 @@ class Slab:
             self.fold()
         return self.control[_CURSOR] % SLOTS
 
-    def commit(self) -> None:
-        """Count the slot at `position`: from here on it is never lost."""
-        self.control[_CURSOR] += 1
-        self.pending += 1
+    def room(self, count: int) -> int | None:
+        """Where in the ring the next `count` slots belong, one behind the other; None when they do not lie so."""
+        if self.pending + count > SLOTS:
+            self.fold()
+        first = self.control[_CURSOR] % SLOTS
+        return first if first + count <= SLOTS else None
+
+    def commit(self, count: int = 1) -> None:
+        """Count so many slots from `position` on, all of them or none: from here on they are never lost."""
+        self.control[_CURSOR] += count
+        self.pending += count
 
     def append(self, block: Block) -> None:
         """Count these slots, all of them or, if the process is killed, none."""

@@ -77,23 +77,23 @@ class Signer:
 
     def sign(self, score: float, label: int, bucket: int) -> bytes:
         """A new token, 40 ASCII bytes. `score` may be NaN, `label` and `bucket` -1."""
-        return self.sign_all([(score, label, bucket)])[0]
+        return b2a_base64(self._raw(int(self._clock()), score, label, bucket), newline=False).translate(_URL_SAFE)
 
-    def sign_all(self, verdicts: Iterable[tuple[float, int, int]]) -> list[bytes]:
+    def sign_all(self, scores: Iterable[float], labels: Iterable[int], buckets: Iterable[int]) -> list[bytes]:
         """A new token for each score, label and bucket."""
-        now, revision, nonces, tag = int(self._clock()), self._revision, self._nonces, self._tag
-        raw: list[bytes] = []
-        for score, label, bucket in verdicts:
-            nonce = next(nonces) & 0xFFFFFFFF
-            try:
-                content = _pack(now, nonce, revision, score, label & _NONE, bucket & _NONE)
-            except OverflowError:  # more than four bytes hold
-                infinite = math.copysign(math.inf, score)
-                content = _pack(now, nonce, revision, infinite, label & _NONE, bucket & _NONE)
-            raw += content, tag(content)
+        raw = b"".join(map(self._raw, itertools.repeat(int(self._clock())), scores, labels, buckets))
         # Each takes 40 characters without padding, so all can be spelled at once.
-        text = b2a_base64(b"".join(raw), newline=False).translate(_URL_SAFE)
+        text = b2a_base64(raw, newline=False).translate(_URL_SAFE)
         return [text[start : start + _TEXT_BYTES] for start in range(0, len(text), _TEXT_BYTES)]
+
+    def _raw(self, now: int, score: float, label: int, bucket: int) -> bytes:
+        nonce = next(self._nonces) & 0xFFFFFFFF
+        try:
+            content = _pack(now, nonce, self._revision, score, label & _NONE, bucket & _NONE)
+        except OverflowError:  # more than four bytes hold
+            infinite = math.copysign(math.inf, score)
+            content = _pack(now, nonce, self._revision, infinite, label & _NONE, bucket & _NONE)
+        return content + self._tag(content)
 
     def _tag(self, content: bytes) -> bytes:
         inner, outer = self._inner.copy(), self._outer.copy()
