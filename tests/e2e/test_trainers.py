@@ -48,7 +48,7 @@ FATES = {
     "hang": Fate("Failed", "DeadlineExceeded", "took longer than it may: Job was active longer", [], 0, [1.0]),
     "killed": Fate("Promoted", "Promoted", PROMOTED, ["0", "137", "137"], 1, DONE),
     EVICTED: Fate("Promoted", "Promoted", PROMOTED, ["0"], 1, DONE),
-    "disk": Fate("Promoted", "Promoted", PROMOTED, ["0", "Evicted"], 1, DONE),
+    "disk": Fate("Failed", "Evicted", "ephemeral local storage usage exceeds", ["Evicted"], 0, []),
 }
 
 

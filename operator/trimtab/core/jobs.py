@@ -41,7 +41,7 @@ class Task:
 
 
 def failure_policy(container: str, final: Sequence[int]) -> dict[str, Any]:
-    """A pod that was evicted does not count, and what would fail again fails the Job at once."""
+    """A pod that was in somebody's way does not count, and what would fail again fails the Job at once."""
     codes = {"containerName": container, "operator": "In", "values": list(final)}
     return {
         "rules": [

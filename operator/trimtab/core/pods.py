@@ -80,14 +80,28 @@ def _troubles(pod: Object) -> Iterator[Trouble]:
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("reason") == "Unschedulable":
         yield Trouble(3, "NotEnoughRoom", f"no node has room for pod {name}: {scheduled.get('message', '')}")
-    status, disrupted = pod.get("status", {}), condition(pod, "DisruptionTarget")
-    if status.get("phase") == "Failed" and disrupted.get("status") == "True":
+    status = pod.get("status", {})
+    if (evicted := _evicted(pod)) is not None:
         # How its containers ended is the doing of whoever took the pod away.
-        yield Trouble(5, EVICTED, f"pod {name} was evicted: {disrupted.get('message', '')}")
+        yield evicted
         return
     for item in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
         if not item.get("ready"):
             yield from _container_trouble(name, item)
+
+
+def _evicted(pod: Object) -> Trouble | None:
+    """A pod that was ended from outside: for want of room on its node, or because it used more disk than it may.
+
+    The first is marked as a disruption and says nothing against the pod. The second is its own doing, as an
+    out-of-memory kill is.
+    """
+    status, disrupted = pod.get("status", {}), condition(pod, "DisruptionTarget")
+    name, victim = pod["metadata"]["name"], disrupted.get("status") == "True"
+    if status.get("phase") != "Failed" or not (victim or status.get("reason") == EVICTED):
+        return None
+    message = disrupted.get("message", "") if victim else status.get("message", "")
+    return Trouble(5 if victim else 0, EVICTED, f"pod {name} was evicted: {message}", crashed=not victim)
 
 
 def _container_trouble(pod: str, status: Mapping[str, Any]) -> Iterator[Trouble]:

@@ -22,7 +22,7 @@ from trimtab.kinds import Kind
 
 NOISE = ("managedFields", "selfLink", "generateName")
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-POD_STATUS = ("phase", "podIP", "conditions", "initContainerStatuses", "containerStatuses")
+POD_STATUS = ("phase", "reason", "message", "podIP", "conditions", "initContainerStatuses", "containerStatuses")
 
 ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 

@@ -2,9 +2,9 @@
 
     python trainer.py memory|hang|killed|evicted|disk
 
-`memory` takes more than it may, each time. `hang` waits for what never comes. The others are good in the end: `killed`
-is so once after its first step and once between registering its version and saying so, `evicted` waits until somebody
-takes its pod away, `disk` fills the disk until its pod is taken away.
+`memory` and `disk` take more than they may, each time. `hang` waits for what never comes. The others are good in the
+end: `killed` is so once after its first step and once between registering its version and saying so, `evicted` waits
+until somebody takes its pod away.
 """
 
 import os
@@ -25,10 +25,11 @@ def hoard() -> None:
 
 
 def fill() -> None:
-    """Write to the container's own layer."""
+    """Write to the container's own layer, and stay until the kubelet notices."""
     with Path("/var/tmp/filled").open("wb") as file:
         for _ in range(PIECES):
             file.write(os.urandom(PIECE))
+    signal.pause()
 
 
 def kill() -> None:
@@ -40,6 +41,8 @@ def main(how: str) -> None:
     """Train on a few flowers."""
     if how == "memory":
         hoard()
+    if how == "disk":
+        fill()
     import mlflow
     from sklearn.datasets import load_iris
     from sklearn.linear_model import LogisticRegression
@@ -57,8 +60,6 @@ def main(how: str) -> None:
                 continue
             if how == "killed":
                 kill()
-            if how == "disk":
-                fill()
             sys.stdout.write("waits\n")
             sys.stdout.flush()
             while True:

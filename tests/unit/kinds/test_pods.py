@@ -32,6 +32,13 @@ def one(*containers: Object, **more: object) -> Object:
     return kubelet.pod("risk-1", LABELS, *containers, **more)  # type: ignore[arg-type]
 
 
+def evicted_for_its_disk(*containers: Object) -> Object:
+    """Kubelet calls that no disruption."""
+    found = one(*containers, phase="Failed")
+    found["status"] |= {"reason": "Evicted", "message": "usage exceeds the total limit 64Mi"}
+    return found
+
+
 SAYS = "container server of pod risk-1"
 CASES: dict[str, tuple[Object, str, str]] = {
     "pull failed": (
@@ -126,6 +133,11 @@ CASES: dict[str, tuple[Object, str, str]] = {
         "Evicted",
         "pod risk-1 was evicted: usage exceeds the total limit 64Mi",
     ),
+    "evicted for what it wrote": (
+        evicted_for_its_disk(container(ended(75, words("Stopped", "SIGTERM came")))),
+        "Evicted",
+        "pod risk-1 was evicted: usage exceeds the total limit 64Mi",
+    ),
     "no room": (
         one(conditions=[kubelet.unschedulable("0/3 nodes are available: 3 Insufficient memory.")]),
         "NotEnoughRoom",
@@ -186,6 +198,13 @@ def test_causes_come_before_symptoms_and_names_decide_between_equals() -> None:
     found = pods.trouble([kubelet.pod("b", LABELS, crash), kubelet.pod("a", LABELS, crash)])
     assert found is not None
     assert "pod a" in found.message
+
+
+def test_an_eviction_explains_only_what_the_pod_brought_on_itself() -> None:
+    moved = kubelet.pod("a", LABELS, container(ended(137)), phase="Failed", conditions=[kubelet.evicted("low memory")])
+    crash, full = crash_looping(ended(1)), evicted_for_its_disk(container(ended(137)))
+    told = [pods.trouble([moved, kubelet.pod("b", LABELS, crash)]), pods.trouble([full, moved, one(crash)])]
+    assert [(found.reason, found.crashed) for found in told if found] == [("CrashLooping", True), ("Evicted", True)]
 
 
 def test_long_last_words_are_cut_to_their_end() -> None:

@@ -187,7 +187,7 @@ class JobSpec(ApiModel):
     parallelism: Annotated[int, Field(ge=1, le=64)] = 1
     """More than 1 makes an Indexed Job with so many pods, each with its JOB_COMPLETION_INDEX."""
     backoff_limit: Annotated[int, Field(ge=0, le=20)] = 3
-    """How many pods may fail before the run has. Evicted pods do not count."""
+    """How many pods may fail before the run has. Evicted pods count only if they used more disk than they may."""
     active_deadline_seconds: Annotated[int, Field(ge=60, le=2_592_000)] = 3600
     """How long a run may take, with all its retries."""
     checkpoints: Checkpoints = Checkpoints()

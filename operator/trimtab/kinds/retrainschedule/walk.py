@@ -94,7 +94,7 @@ def finished(job: Object, type_: str) -> datetime | None:
 def why_failed(job: Object, own: list[Object]) -> pods.Trouble:
     """The reason of a Job that failed: what its pods say, or else the Job. A deadline explains how its pods ended.
 
-    Evictions do not count as attempts, so a pod that is evicted each time goes on until the deadline.
+    A pod that its node has no room for does not count as an attempt, and can be evicted until the deadline.
     """
     told, trouble = condition(job, "Failed"), pods.trouble(own)
     message = told.get("message", "")
