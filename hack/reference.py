@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,8 +57,15 @@ def page(package: str, definition: Definition, examples: Path) -> str:
 
 def _documented(what: str, kind: str) -> dict[str, str]:
     """Conditions or reasons of a kind, its own first, and then those that all kinds share."""
-    told = yaml.safe_load((ROOT / "docs" / "reasons.yaml").read_text())[what]
+    told = _reasons()[what]
     return {**told[kind], **told["both"]}
+
+
+@cache
+def _reasons() -> Mapping[str, Mapping[str, dict[str, str]]]:
+    """Every condition and reason there is, as docs/reasons.yaml tells them."""
+    told: Mapping[str, Mapping[str, dict[str, str]]] = yaml.safe_load((ROOT / "docs" / "reasons.yaml").read_text())
+    return told
 
 
 def rules(node: Schema, path: str = "") -> Iterator[tuple[str, str]]:
@@ -135,7 +143,7 @@ def _example(kind: str, folder: Path) -> tuple[str, ...]:
 def _document(path: Path, kind: str) -> str:
     """The first document of a kind in a file, as it is written there; empty when there is none."""
     for text in path.read_text().split("\n---\n"):
-        document = yaml.safe_load(text)
+        document = yaml.load(text, yaml.CSafeLoader)
         if isinstance(document, dict) and document.get("kind") == kind:
             return text.removeprefix("---\n").strip()
     return ""

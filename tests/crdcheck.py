@@ -6,7 +6,6 @@ go through this and through a real API server, so it cannot drift from the truth
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from celpy import celtypes
 from celpy.evaluation import CELFunction
 
 from hack import ROOT
+from tests.copies import copied
 from trimtab.core.divergence import quantity
 from trimtab.core.objects import Object
 
@@ -33,7 +33,7 @@ ENVIRONMENT = celpy.Environment()
 @cache
 def definitions() -> Mapping[str, Object]:
     """The generated definitions as they lie in crds/, by kind."""
-    loaded = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "crds").glob("*.yaml"))]
+    loaded = [yaml.load(path.read_text(), yaml.CSafeLoader) for path in sorted((ROOT / "crds").glob("*.yaml"))]
     return {crd["spec"]["names"]["kind"]: crd for crd in loaded}
 
 
@@ -55,7 +55,7 @@ def violations(manifest: Object) -> list[str]:
 
 def defaulted(manifest: Object) -> Object:
     """The manifest with the schema's defaults filled in, as the API server does before it validates."""
-    return _default(schema_of(manifest["kind"]), copy.deepcopy(manifest))  # type: ignore[no-any-return]
+    return _default(schema_of(manifest["kind"]), copied(manifest))
 
 
 def rules(node: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
@@ -73,7 +73,7 @@ def _default(node: Schema, value: Any) -> Any:
     if isinstance(value, dict):
         for name, child in node.get("properties", {}).items():
             if name not in value and "default" in child:
-                value[name] = copy.deepcopy(child["default"])
+                value[name] = copied(child["default"])
             if name in value:
                 value[name] = _default(child, value[name])
         extra = node.get("additionalProperties", {})

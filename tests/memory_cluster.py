@@ -7,11 +7,11 @@ preconditions, garbage collection, and a log of events that a test delivers when
 
 from __future__ import annotations
 
-import copy
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from tests.copies import copied
 from trimtab.core.objects import Object, Ref, Resource, controller_of, ref_of
 from trimtab.runtime.cluster import ApiError, Cluster, NotLeader
 
@@ -57,19 +57,19 @@ class MemoryCluster(Cluster):
         ref = Ref(resource.kind, namespace or "", name)
         self.before("get", ref)
         self._done("get", ref, False)
-        return copy.deepcopy(self._existing(ref))
+        return copied(self._existing(ref))
 
     async def find(self, resource: Resource, namespace: str, name: str) -> Object | None:
         ref = Ref(resource.kind, namespace, name)
         self.before("list", ref)
         self._done("list", ref, False)
-        return copy.deepcopy(self.objects.get(ref))
+        return copied(self.objects.get(ref))
 
     async def pages(self, resource: Resource, namespace: str | None, selector: str = "") -> AsyncIterator[Object]:
         self.before("list", Ref(resource.kind, namespace or "", ""))
         wanted = dict(term.split("=") for term in selector.split(",") if term)
         items = [
-            copy.deepcopy(obj)
+            copied(obj)
             for ref, obj in sorted(self.objects.items())
             if ref.kind == resource.kind
             and namespace in (None, ref.namespace)
@@ -88,7 +88,7 @@ class MemoryCluster(Cluster):
         there = self.objects.get(ref)
         before = self._applied.get(ref, {})
         if there is None:
-            return self._finish("apply", ref, self._born(_default(copy.deepcopy(obj))), applied=obj)
+            return self._finish("apply", ref, self._born(_default(copied(obj))), applied=obj)
         disputed = [] if force else _conflicts(there, before, obj)
         if disputed:
             raise ApiError(409, "Conflict", f'Apply failed with 1 conflict: conflict with "kubectl": {disputed[0]}')
@@ -100,7 +100,7 @@ class MemoryCluster(Cluster):
         there = self._existing(ref)
         if there["metadata"]["uid"] != obj["metadata"]["uid"]:
             raise ApiError(409, "Conflict", "Precondition failed: UID in precondition and UID in object meta differ")
-        return self._finish("status", ref, {**there, "status": copy.deepcopy(status)})
+        return self._finish("status", ref, {**there, "status": copied(status)})
 
     async def delete(self, resource: Resource, obj: Object) -> None:
         ref = self._begin("delete", ref_of(obj))
@@ -114,14 +114,14 @@ class MemoryCluster(Cluster):
         ref = self._begin("create", ref_of(obj))
         if ref in self.objects:
             raise ApiError(409, "AlreadyExists", f'{resource.plural} "{ref.name}" already exists')
-        return self._finish("create", ref, self._born(copy.deepcopy(obj)))
+        return self._finish("create", ref, self._born(copied(obj)))
 
     async def replace(self, resource: Resource, obj: Object) -> Object:
         ref = self._begin("replace", ref_of(obj))
         there = self._existing(ref)
         if there["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
             raise ApiError(409, "Conflict", "the object has been modified")
-        return self._finish("replace", ref, copy.deepcopy(obj))
+        return self._finish("replace", ref, copied(obj))
 
     # What everybody else does.
 
@@ -129,7 +129,7 @@ class MemoryCluster(Cluster):
         """Create or overwrite an object as a user or another controller would."""
         ref = ref_of(obj)
         there = self.objects.get(ref)
-        obj = copy.deepcopy(obj)
+        obj = copied(obj)
         if there is None:
             return self._store(ref, self._born(_default(obj)))
         for field in ("uid", "generation", "resourceVersion"):
@@ -138,7 +138,7 @@ class MemoryCluster(Cluster):
 
     def edit(self, ref: Ref, change: Callable[[Object], Any]) -> Object:
         """Change an object in place, by hand."""
-        obj = copy.deepcopy(self.objects[ref])
+        obj = copied(self.objects[ref])
         change(obj)
         return self._store(ref, obj)
 
@@ -179,11 +179,11 @@ class MemoryCluster(Cluster):
 
     def _finish(self, verb: str, ref: Ref, obj: Object, applied: Object | None = None) -> Object:
         if applied is not None:
-            self._applied[ref] = copy.deepcopy(applied)
+            self._applied[ref] = copied(applied)
         version = self.version
         stored = self._store(ref, obj)
         self._done(verb, ref, self.version != version)
-        return copy.deepcopy(stored)
+        return copied(stored)
 
     def _done(self, verb: str, ref: Ref, changed: bool) -> None:
         call = Call(verb, ref, changed)
@@ -201,7 +201,7 @@ class MemoryCluster(Cluster):
             meta["generation"] = there["metadata"]["generation"] + 1
         obj = {**obj, "metadata": meta}
         self.objects[ref] = obj
-        self.log.append(Happening(copy.deepcopy(obj), gone=False))
+        self.log.append(Happening(copied(obj), gone=False))
         return obj
 
 
@@ -223,10 +223,10 @@ def _merge(there: Any, wanted: Any) -> Any:
     if isinstance(there, dict) and isinstance(wanted, dict):
         whole = [key for key in wanted if key in ATOMIC or key not in there]
         merged = {key: value if key in whole else _merge(there[key], value) for key, value in wanted.items()}
-        return {**there, **copy.deepcopy(merged)}
+        return {**there, **copied(merged)}
     key = _key(wanted) if isinstance(wanted, list) and isinstance(there, list) else None
     if key is None or not all(isinstance(item, dict) and key in item for item in there):
-        return copy.deepcopy(wanted)
+        return copied(wanted)
     by_key = {item[key]: item for item in there}
     mine = [_merge(by_key.get(item[key], {}), item) for item in wanted]
     return mine + [item for item in there if item[key] not in {w[key] for w in wanted}]

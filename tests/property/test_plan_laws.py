@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-import kubernetes_validate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests import crdcheck, pod_security
+from tests.kubernetes_schema import validate_strictly
 from tests.memory_operator import PLATFORM, START, MemoryMonitor, MemorySources, drive
 from tests.property import strategies
 from trimtab.core import metadata
@@ -202,7 +202,7 @@ def test_children_are_valid_and_as_restricted_as_can_be(obj: Object, version: in
     made = decide(obj, store)
     assert made.apply
     for child in made.apply:
-        kubernetes_validate.validate(child, "1.34", strict=True)
+        validate_strictly(child)
         if child["kind"] == "Deployment":
             assert pod_security.violations(_with_requests(child["spec"]["template"]["spec"])) == []
 
@@ -308,6 +308,6 @@ def test_what_is_current_stays_current_or_gives_way_to_another_that_is_approved(
 def test_import_jobs_are_valid_and_as_restricted_as_can_be(life: tuple[Object, mlmodel.Observed]) -> None:
     obj, seen = life
     for job in plan_model(MLModel.parse(obj), seen, START).apply:
-        kubernetes_validate.validate(job, "1.34", strict=True)
+        validate_strictly(job)
         assert pod_security.violations(job["spec"]["template"]["spec"]) == []
         assert len(job["metadata"]["name"]) <= 63

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests import argocd
+from tests.crdcheck import definitions
 from trimtab.core import metadata
 from trimtab.kinds.abtest.api import ABTest
 from trimtab.kinds.mlmodel.api import MLModel
@@ -20,9 +21,6 @@ from trimtab.kinds.retrainschedule.api import RetrainSchedule
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-CRDS = {
-    crd["spec"]["names"]["kind"]: crd for crd in map(yaml.safe_load, (p.read_text() for p in ROOT.glob("crds/*.yaml")))
-}
 PARSE: dict[str, Callable[[Any], MLModel | ModelDeployment | ABTest | RetrainSchedule]] = {
     "MLModel": MLModel.parse,
     "ModelDeployment": ModelDeployment.parse,
@@ -32,7 +30,7 @@ PARSE: dict[str, Callable[[Any], MLModel | ModelDeployment | ABTest | RetrainSch
 DOCUMENTS = {
     f"{path.relative_to(EXAMPLES)}:{document['kind']}": document
     for path in sorted(EXAMPLES.glob("**/*.yaml"))
-    for document in yaml.safe_load_all(path.read_text())
+    for document in yaml.load_all(path.read_text(), yaml.CSafeLoader)
     if document and document.get("apiVersion", "").startswith("trimtab.dev/")
 }
 
@@ -52,7 +50,7 @@ def strict(schema: Any) -> Any:
 
 
 def check(document: dict[str, Any]) -> None:
-    (version,) = CRDS[document["kind"]]["spec"]["versions"]
+    (version,) = definitions()[document["kind"]]["spec"]["versions"]
     schema = version["schema"]["openAPIV3Schema"]
     assert document["apiVersion"] == f"trimtab.dev/{version['name']}"
     jsonschema.Draft202012Validator(strict(schema["properties"]["spec"])).validate(document["spec"])

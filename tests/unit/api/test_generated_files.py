@@ -17,10 +17,15 @@ from trimtab.core.objects import GROUP
 PLURALS = [definition.names.plural for definition in generate.definitions().values()]
 
 
+@pytest.fixture(scope="module")
+def generated() -> dict[Path, str]:
+    return generate.outputs()
+
+
 @pytest.fixture
-def copy(tmp_path: Path) -> Path:
+def copy(generated: dict[Path, str], tmp_path: Path) -> Path:
     """A checkout with the generated files in it, to be spoilt."""
-    for path, text in generate.outputs().items():
+    for path, text in generated.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
@@ -69,7 +74,7 @@ def test_definitions_are_plain_yaml(plural: str) -> None:
     text = (ROOT / generate.CRD_DIR / f"{GROUP}_{plural}.yaml").read_text()
     assert text.startswith("# Generated from operator/trimtab/kinds/")
     assert not re.search(r"(?m)^[^#'\"]*: [&*]\w+$", text), "no anchors or aliases"
-    assert yaml.safe_load(text)["kind"] == "CustomResourceDefinition"
+    assert yaml.load(text, yaml.CSafeLoader)["kind"] == "CustomResourceDefinition"
 
 
 @pytest.mark.parametrize("package", sorted(generate.definitions()))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import kubernetes_validate
 import pytest
 
 from tests import pod_security
+from tests.kubernetes_schema import validate_strictly
 from tests.memory_operator import PLATFORM
 from tests.unit.kinds.builders import NAMESPACE, bundle, mdep_object, mlmodel_object, revision_of
 from trimtab.core.objects import Object
@@ -78,7 +78,7 @@ def test_children_are_what_the_api_server_and_the_restricted_standard_want(
 ) -> None:
     items = built(mdep_object(**spec), runtime=runtime, platform=platform)
     for item in items.values():
-        kubernetes_validate.validate(item, "1.34", strict=True)
+        validate_strictly(item)
         assert item["metadata"]["namespace"] == NAMESPACE
         (owner,) = item["metadata"]["ownerReferences"]
         assert owner == {
@@ -268,7 +268,7 @@ class TestImportJob:
     @pytest.mark.parametrize("platform", [PLATFORM, SECRETS], ids=["no secret", "secret"])
     def test_it_is_what_the_api_server_and_the_restricted_standard_want(self, platform: Platform) -> None:
         job = self.job(platform, source={"credentialsSecretName": "own"})
-        kubernetes_validate.validate(job, "1.34", strict=True)
+        validate_strictly(job)
         assert pod_security.violations(job["spec"]["template"]["spec"]) == []
         assert job["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import kubernetes_validate
 import pytest
 
 from tests import pod_security
+from tests.kubernetes_schema import validate_strictly
 from tests.memory_operator import PLATFORM
 from tests.unit.kinds.builders import (
     NOW,
@@ -119,7 +119,7 @@ def test_it_is_confined_like_our_own_server(with_model: bool) -> None:
     wanted = {"Deployment", "Service", "HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget"}
     assert set(children) == wanted
     for child in children.values():
-        kubernetes_validate.validate(child, "1.34", strict=True)
+        validate_strictly(child)
     assert pod_security.violations(children["Deployment"]["spec"]["template"]["spec"]) == []
 
 

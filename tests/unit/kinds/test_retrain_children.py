@@ -6,10 +6,10 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import kubernetes_validate
 import pytest
 
 from tests import pod_security, samples
+from tests.kubernetes_schema import validate_strictly
 from tests.memory_operator import PLATFORM
 from tests.unit.kinds.builders import NOW_TEXT
 from tests.unit.kinds.retrain_lab import schedule_object
@@ -59,7 +59,7 @@ def env_of(job: Object) -> dict[str, str]:
 def test_jobs_are_what_the_api_server_takes_and_pods_are_restricted(spec: Any) -> None:
     obj = schedule_object("a23456789-123456789-123456789-123456789-12345678", **spec)
     for job in (training(obj), grading(obj)):
-        kubernetes_validate.validate(job, "1.34", strict=True)
+        validate_strictly(job)
         assert set(pod_security.violations(pod_of(job))) <= {WRITABLE}
         assert pod_of(job)["restartPolicy"] == "Never"
         assert pod_of(job)["enableServiceLinks"] is False

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-import kubernetes_validate
 import pytest
 
+from tests.kubernetes_schema import validate_strictly
 from tests.memory_cluster import MemoryCluster
 from tests.memory_operator import drive
 from tests.unit.kinds.builders import mdep_object
@@ -26,7 +26,7 @@ def test_an_event_names_what_it_is_about() -> None:
     cluster, obj = MemoryCluster(), mdep_object()
     drive(emit(cluster, obj, READY, "operator-1" * 20))
     (event,) = said(cluster)
-    kubernetes_validate.validate({**event, "metadata": _given(event)}, "1.34", strict=True)
+    validate_strictly({**event, "metadata": _given(event)})
     assert event["regarding"] == {
         "apiVersion": "trimtab.dev/v1alpha1",
         "kind": "ModelDeployment",
