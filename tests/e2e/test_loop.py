@@ -58,7 +58,7 @@ def loop(stage: Stage) -> Loop:
     """The winter's model, served."""
     made = Loop(stage.namespace, MODEL, TOLD)
     made.prepare()
-    made.serve(made.train_tracked.champion(MODEL)["version"])
+    made.serve(made.train_champion()["version"])
     return made
 
 
