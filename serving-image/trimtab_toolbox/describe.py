@@ -13,6 +13,7 @@ from trimtab_serving.outcome import Failure, Reason
 from trimtab_toolbox.convert import Task
 from trimtab_toolbox.evidence import takes_missing
 from trimtab_toolbox.graph import inputs_of, outputs_of, strip_zipmaps
+from trimtab_toolbox.large_nodes import let_go_of_large_nodes
 from trimtab_toolbox.opened import Estimator, Graph
 from trimtab_toolbox.predictions import ask, describe_outputs, predict
 from trimtab_toolbox.sample import EXAMPLE_ROWS, example_rows, sample_rows
@@ -56,6 +57,7 @@ def describe_graph(opened: Graph, target: Path) -> Described:
     """Write the ONNX graph to `target`, and describe it after it has answered an example."""
     classes = strip_zipmaps(opened.model)
     inputs, outputs = inputs_of(opened.model), outputs_of(opened.model)
+    let_go_of_large_nodes(opened.model)
     target.write_bytes(opened.model.SerializeToString(deterministic=True))
     rows = _logged_tensors(opened, inputs) or _made_up_tensors(inputs)
     try:

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from trimtab_serving.bundle import Datatype, Tensor
 from trimtab_serving.outcome import Failure, Reason
+from trimtab_toolbox.large_nodes import let_go_of_large_nodes
 
 NAME = "trimtab"
 
@@ -57,6 +58,7 @@ def canonical_bytes(model: onnx.ModelProto) -> bytes:
     copies = [helper.make_opsetid(opset.domain, opset.version) for opset in opsets]
     del model.opset_import[:]
     model.opset_import.extend(copies)
+    let_go_of_large_nodes(model)
     return bytes(model.SerializeToString(deterministic=True))
 
 
