@@ -68,13 +68,7 @@ def _quality(told: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
 def rows(found: Mapping[str, Any]) -> list[Sequence[str]]:
     """A row for each feature that status tells of, the worst first."""
     keys = ("psi", "excess", "pValue", "ks", "wasserstein", "weight")
-    return [(_named(name, told), told["level"], *_numbers(told, keys)) for name, told in found["features"].items()]
-
-
-def _named(name: str, told: Mapping[str, Any]) -> str:
-    """The feature, with its window where it has one of its own."""
-    seconds = told.get("windowSeconds")
-    return f"{name}, {wording.duration(seconds)}" if seconds else name
+    return [(name, told["level"], *_numbers(told, keys)) for name, told in found["features"].items()]
 
 
 def problems(found: Mapping[str, Any]) -> list[str]:

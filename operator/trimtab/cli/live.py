@@ -134,8 +134,7 @@ def _drift(obj: Object) -> Mapping[str, Any]:
 
 def _feature(row: Mapping[str, Any]) -> dict[str, Any]:
     level = row.get("level", "OK")
-    own = {"windowSeconds": row["windowSeconds"]} if row.get("windowSeconds") else {}
-    return {**{key: number(row.get(key)) for key in STATISTICS}, "level": level, "drifted": level != "OK", **own}
+    return {**{key: number(row.get(key)) for key in STATISTICS}, "level": level, "drifted": level != "OK"}
 
 
 def _since_they_began(seen: Traffic) -> dict[str, Any]:

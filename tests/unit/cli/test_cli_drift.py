@@ -149,18 +149,6 @@ def test_two_dated_files_are_compared_by_the_hour(tmp_path):
     ]
     assert [list(told["features"]) for told in found] == [["x"], ["x"], ["x"]]
     assert [told["state"] for told in found] == ["OK", "OK", "Critical"]
-    assert "window" not in found[0]["features"]["x"]
-
-
-def test_a_replay_says_in_which_window_each_column_was_judged(tmp_path):
-    """Three rows share each value of the third column, so that it needs a longer window than the others."""
-    dice, start, rows, alike = random.Random(7), datetime(2030, 1, 1, tzinfo=UTC), [], 0.0
-    for minute in range(4 * 1440):
-        alike = alike if minute % 3 else dice.gauss(0, 1)
-        rows.append(((start + timedelta(minutes=minute)).isoformat(), dice.gauss(0, 1), dice.gauss(0, 1), alike))
-    looks = run("--replay", table(tmp_path / "D.csv", rows, "at,x,y,weather"), "--time", "at").stdout.splitlines()
-    last = json.loads(looks[-1])
-    assert {name: told["window"] for name, told in last["features"].items()} == {"x": "6h", "y": "6h", "weather": "24h"}
 
 
 @pytest.mark.parametrize(

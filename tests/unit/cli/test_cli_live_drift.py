@@ -126,16 +126,6 @@ def test_the_table_is_what_status_says():
     assert "plan: Unseen: 8.0% are new" in lines
 
 
-def test_a_feature_with_a_window_of_its_own_says_so():
-    obj = drifting()
-    obj["status"]["drift"]["features"][0]["windowSeconds"] = 86_400
-    found = live.findings(obj, None, [])
-    assert found["features"]["age"]["windowSeconds"] == 86_400
-    assert "windowSeconds" not in live.findings(drifting(), None, [])["features"]["age"]
-    row = next(line for line in driftview.render(found).splitlines() if line.startswith("age"))
-    assert row.split()[:4] == ["age,", "1", "d", "Critical"]
-
-
 def test_a_deployment_that_was_never_judged_says_so():
     text = driftview.render(live.findings(modeldeployment(), None, []))
     assert "Message:      the operator has not judged this deployment yet" in text

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from trimtab.evidence.drift.history import BUCKET, DAILY, DAY, HOUR, LENGTHS, History
-from trimtab.evidence.drift.judge import judge_each
 from trimtab.evidence.drift.reference import Feature, Reference
 from trimtab.evidence.drift.window import Window, empty, packed, total, unpacked
 
@@ -69,46 +68,24 @@ def test_too_little_is_the_longest_window():
     assert chosen.window.rows == sum(start >= (kept[-1][0] + BUCKET - 7 * DAY) for start, _ in kept)
 
 
-def test_each_feature_has_the_shortest_window_that_is_long_enough_for_it():
-    """The first feature's rows are independent, the second has two values in each bucket."""
-    dice, history = random.Random(5), History(REFERENCE)
-    for place in range(600):
-        ones = sum(dice.random() < 0.5 for _ in range(30))
-        alike = 15 * sum(dice.random() < 0.5 for _ in range(2))
-        history.add(place * BUCKET, Window(30, ((30 - ones, ones), (30 - alike, alike)), (0, 0)))
-    chosen = history.choose()
-    assert [view.seconds for view in chosen.views] == [HOUR, DAY]
-    assert chosen.views[1].window.rows == pytest.approx(288 * 30, rel=0.05)
-    assert chosen.views[1].effect == history.effects(DAY)[1] > 10
-    assert chosen.seconds == 6 * HOUR
-    assert [look.effective >= 200 for look in judge_each(REFERENCE, chosen).features] == [True, True]
-
-
-def test_a_feature_that_no_window_is_long_enough_for_stays_with_the_others():
-    history = History(REFERENCE)
-    for place in range(30):
-        history.add(place * BUCKET, Window(40, ((20, 20), (1, 1)), (0, 38)))
-    assert [(view.seconds, view.whole) for view in history.choose().views] == [(HOUR, False)] * 2
-
-
 def test_a_day_is_whole_when_it_has_passed():
-    history, _ = filled(2, 280)
-    assert [(view.seconds, view.whole) for view in history.choose().views] == [(DAY, False)] * 2
-    history, _ = filled(2, 288)
-    assert [(view.seconds, view.whole) for view in history.choose().views] == [(DAY, True)] * 2
+    for buckets, whole in ((287, False), (288, True)):
+        chosen = filled(2, buckets)[0].choose()
+        assert (chosen.seconds, chosen.whole) == (DAY, whole)
+    assert not filled(40, 300)[0].choose().whole
 
 
-def test_pairs_wait_for_whole_days_where_hours_are_known():
-    by_hour = ((100, 100),) * 24
-    dated = Reference(tuple(replace(feature, hours=by_hour) for feature in REFERENCE.features))
-    for buckets, seconds in ((280, None), (288, DAY)):
-        history, kept = filled(40, 1)
-        history = History(dated)
-        for place in range(buckets):
-            history.add(place * BUCKET, kept[0][1])
-        pairs = history.choose().pairs
-        assert (pairs and pairs.seconds) == seconds
-    assert filled(40, 288)[0].choose().pairs.seconds == HOUR
+def test_correlations_wait_for_whole_days_where_hours_are_known():
+    dated = Reference(tuple(replace(feature, hours=((100, 100),) * 24) for feature in REFERENCE.features))
+    _, kept = filled(40, 290)
+    history, found = History(dated), []
+    for start, counted in kept:
+        history.add(start, counted)
+        found.append(history.choose().pairs)
+    assert {pairs and pairs[0].rows for pairs in found[:287]} == {None}
+    assert found[-1][0].rows > 11_000
+    hour = filled(40, 290)[0].choose()
+    assert hour.pairs[0] is hour.window
 
 
 def test_what_is_older_than_a_week_is_forgotten():

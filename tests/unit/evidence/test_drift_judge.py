@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from trimtab.evidence.drift.episode import Episode, follow
-from trimtab.evidence.drift.judge import Chosen, Policy, Thresholds, View, judge, judge_each
+from trimtab.evidence.drift.judge import Chosen, Policy, Thresholds, judge, judge_chosen
 from trimtab.evidence.drift.reference import Feature, Moments, Reference, read_reference
 from trimtab.evidence.drift.window import Window, empty, read_counts, total
 
@@ -152,21 +152,7 @@ def test_an_hour_with_few_rows_takes_its_neighbours_and_then_the_whole():
 def test_a_window_of_whole_days_is_compared_with_the_whole():
     nights = Window(1_000, ((500, 500),), (0,), by_hours(h3=1_000))
     for whole, state in ((True, "OK"), (False, "Critical")):
-        chosen = Chosen(86_400, nights, (1.0,), (View(nights, 1.0, 86_400, whole),))
-        assert judge_each(Reference((FLAG,)), chosen).state == state
-
-
-def test_each_feature_is_judged_in_a_window_of_its_own():
-    reference = Reference((feature("a"), feature("b")))
-    hour, day = window(EVEN, STRONG), window(EVEN, tuple(10 * c for c in STRONG))
-    views = (View(hour, 1.0, 3_600), View(day, 20.0, 86_400))
-    found = judge_each(reference, Chosen(3_600, hour, (1.0, 8.0), views))
-    assert [(look.level, look.seconds, look.effective) for look in found.features] == [
-        ("OK", 3_600, 1_000),
-        ("Critical", 86_400, 500),
-    ]
-    assert (found.rows, found.state, found.score) == (1_000, "Critical", 1.5)
-    assert judge_each(reference, Chosen(3_600, hour, (1.0, 20.0), views)).state == "InsufficientData"
+        assert judge_chosen(Reference((FLAG,)), Chosen(86_400, nights, (1.0,), whole)).state == state
 
 
 def test_what_is_not_judged_does_not_count_in_the_score():

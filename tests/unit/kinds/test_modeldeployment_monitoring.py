@@ -203,20 +203,13 @@ def test_new_values_are_no_broken_source() -> None:
     )
 
 
-def test_a_window_of_its_own_is_told() -> None:
-    features = (replace(feature("temp", 0.7, "Critical"), seconds=86_400), replace(feature("age", 0.3), seconds=3_600))
-    status = drifting(None, found(1, "Critical", features=features), "abc", NOW)
-    assert [row.window_seconds for row in status.features] == [86_400, None]
-    assert "differ from training in temp (0.7 in the last day); the score" in status.message
-
-
 def test_the_worst_ten_features_are_told() -> None:
     features = tuple(feature(f"f{i}", i / 100) for i in range(30))
     status = drifting(None, found(1, features=features), "abc", NOW)
     assert [f.name for f in status.features] == [f"f{i}" for i in range(29, 19, -1)]
     assert status.features[0].model_dump() == {
         "name": "f29", "level": "OK", "excess": "0.29", "psi": "0.31", "p_value": "1e-09", "ks": "0.3",
-        "wasserstein": "0.7", "weight": "0.5", "window_seconds": None,
+        "wasserstein": "0.7", "weight": "0.5",
     }  # fmt: skip
 
 

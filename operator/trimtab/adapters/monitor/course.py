@@ -12,7 +12,7 @@ from trimtab.adapters.monitor.profile import Profile
 from trimtab.evidence.drift.degradation import Detector
 from trimtab.evidence.drift.finding import Drift, Finding, Quality
 from trimtab.evidence.drift.history import BUCKET, DAY, History
-from trimtab.evidence.drift.judge import judge_each
+from trimtab.evidence.drift.judge import judge_chosen
 from trimtab.evidence.drift.labels import Labels, Newest
 from trimtab.evidence.drift.performance import estimated, realised
 from trimtab.evidence.drift.quality import Finding as Problem
@@ -87,7 +87,7 @@ class Course:
             return None
         self._history.add(start, rows)
         chosen = self._history.choose()
-        look = judge_each(self.profile.reference, chosen, self._watch.policy)
+        look = judge_chosen(self.profile.reference, chosen, self._watch.policy)
         self._scores = self._scored(chosen.window)
         names = {place: name for name, place in self.profile.inputs.items()}
         by_feature = {f.name: names.get(place, f.name) for place, f in enumerate(self.profile.reference.features)}

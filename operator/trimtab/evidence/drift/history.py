@@ -1,4 +1,4 @@
-"""The last seven days of counts, and for each feature the shortest window of them that is long enough to judge it.
+"""The last seven days of counts, and the shortest window of them that is long enough to judge.
 
 Buckets of 5 minutes, kept packed for six hours, and for a week as sums of an hour; the sums of the windows are carried
 on, so that a look costs what came and went since the last one. Versions are never mixed: each has a history of its own.
@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from statistics import median
-from typing import NamedTuple
 
-from trimtab.evidence.drift.judge import Chosen, View
+from trimtab.evidence.drift.judge import Chosen
 from trimtab.evidence.drift.reference import Reference
 from trimtab.evidence.drift.season import LEAST_ROWS
 from trimtab.evidence.drift.significance import Spread, Test, design_effect, succession, typical
@@ -56,32 +55,6 @@ class Successions:
                     ratios.append(ratio)
             self.effects = [typical(ratios) for ratios in self._ratios]
         self._before, self._growing, self._start = self._growing, groups, own
-
-
-class _Span(NamedTuple):
-    """A window that may be chosen."""
-
-    seconds: int
-    window: Window
-    effects: tuple[float, ...]
-    whole: bool
-
-    @property
-    def typical(self) -> float:
-        """The design effect of the median feature."""
-        return median(self.effects) if self.effects else 1.0
-
-    def enough(self) -> bool:
-        """Whether the median feature can be judged."""
-        return self.window.rows >= LEAST_ROWS * self.typical
-
-    def enough_of(self, place: int) -> bool:
-        """Whether this feature can, which may be missing in some rows."""
-        return sum(self.window.cells[place]) >= LEAST_ROWS * self.effects[place]
-
-    def view(self, place: int) -> View:
-        """The window as this feature is judged in it."""
-        return View(self.window, self.effects[place], self.seconds, self.whole)
 
 
 class Trail:
@@ -157,21 +130,19 @@ class History:
         self._open = (own, counted)
 
     def choose(self) -> Chosen:
-        """For each feature the shortest window with 200 effective rows of it, and for all together that of the median.
+        """The shortest window with 200 effective rows, or the longest one.
 
-        Where none is long enough it is the longest one, and for a feature that of the median.
+        Hours that differ from each other make features correlate that do not in any of them. So where the reference is
+        dated, correlations wait for the shortest window of whole days.
         """
-        shown = self._spread_now()
-        spans = [_Span(t.length, t.window, self._effects(t.length, shown), self._whole(t.length)) for t in self._trails]
-        base = next((place for place, span in enumerate(spans) if span.enough()), len(spans) - 1)
-        views = tuple(
-            next((span.view(place) for span in spans if span.enough_of(place)), spans[base].view(place))
-            for place in range(len(self._features))
-        )
-        # Hours that differ from each other make features of all of them correlate, which one hour by itself does not.
-        paired = (span for span in spans[base:] if span.enough() and (span.whole or not self._dated))
-        pairs = next((View(span.window, span.typical, span.seconds) for span in paired), None)
-        return Chosen(spans[base].seconds, spans[base].window, spans[base].effects, views, pairs)
+        seen = [(trail, self.effects(trail.length)) for trail in self._trails]
+        enough = [trail.window.rows >= LEAST_ROWS * (median(effects) if effects else 1.0) for trail, effects in seen]
+        base = enough.index(True) if any(enough) else len(seen) - 1
+        trail, effects = seen[base]
+        whole = [self._whole(trail.length) for trail, _ in seen]
+        paired = next((place for place in range(base, len(seen)) if whole[place] or not self._dated), None)
+        pairs = None if paired is None else (seen[paired][0].window, median(seen[paired][1] or [1.0]))
+        return Chosen(trail.length, trail.window, effects, whole[base], pairs)
 
     def _whole(self, length: int) -> bool:
         """Whether a window of this length has all hours of the day in it."""
@@ -184,12 +155,7 @@ class History:
 
     def effects(self, length: int) -> tuple[float, ...]:
         """The design effect of each feature in windows of this length, the largest that any scale up to it shows."""
-        return self._effects(length, self._spread_now())
-
-    def _spread_now(self) -> list[float]:
-        """The design effects that periods of an hour show."""
-        return [design_effect([*tests, spread.test()]) for tests, spread in zip(self._tests, self._spread, strict=True)]
-
-    def _effects(self, length: int, shown: list[float]) -> tuple[float, ...]:
-        scales = [scale.effects for scale in self._scales if scale.scale <= length]
-        return tuple(max(effects) for effects in zip(shown, *scales, strict=True))
+        now = zip(self._tests, self._spread, strict=True)
+        shown = [[design_effect([*tests, spread.test()]) for tests, spread in now]]
+        shown += [scale.effects for scale in self._scales if scale.scale <= length]
+        return tuple(max(effects) for effects in zip(*shown, strict=True))

@@ -81,8 +81,6 @@ class FeatureLook:
     """The share of the reference and of the window in the outer hundredths of the reference, both sides."""
     level: Level = "OK"
     weight: float = 0.0
-    seconds: int = 0
-    """The length of the window that it was judged in; 0 for one that was given."""
 
     @property
     def drifted(self) -> bool:
@@ -106,51 +104,32 @@ class Look:
     pair: PairDrift | None = None
 
 
-class View(NamedTuple):
-    """A window to judge one feature in."""
-
-    window: Window
-    effect: float
-    """The design effect of the feature there."""
-    seconds: int = 0
-    whole: bool = False
-    """Whether all hours of the day are in it, so that it is compared with the whole reference."""
-
-
 class Chosen(NamedTuple):
-    """The window that is told of, how long it is in seconds, and the design effect of each feature in it."""
+    """A window, how long it is in seconds, and the design effect of each feature in it."""
 
     seconds: int
     window: Window
     effects: tuple[float, ...]
-    views: tuple[View, ...]
-    """What each feature is judged in: the shortest window that is long enough for it."""
-    pairs: View | None = None
-    """What pairs of features are judged in, by the median feature's design effect; None where nothing is."""
+    whole: bool = False
+    """Whether all hours of the day are in it, so that it is compared with the whole reference."""
+    pairs: tuple[Window, float] | None = None
+    """What correlations are judged in, and the design effect of the median feature there; None where nothing is."""
 
 
 def judge(reference: Reference, window: Window, effects: Sequence[float], policy: Policy | None = None) -> Look:
     """Judge one window by itself; `effects` has the design effect of each feature of the reference."""
-    views = tuple(View(window, effect) for effect in effects)
-    pairs = View(window, median(effects)) if effects else None
-    return judge_each(reference, Chosen(0, window, tuple(effects), views, pairs), policy)
+    return judge_chosen(reference, Chosen(0, window, tuple(effects), pairs=(window, median(effects or [1.0]))), policy)
 
 
-def judge_each(reference: Reference, chosen: Chosen, policy: Policy | None = None) -> Look:
-    """Judge each feature in its own window, all of them as one family.
-
-    Each p-value is valid in the window it comes from, and that window is chosen by rows and their spread and not by
-    how far they are from the reference; so the false-discovery rate over all features holds as in one window.
-    """
-    policy, window = policy or Policy(), chosen.window
-    typical = median(chosen.effects) if chosen.effects else 1.0
+def judge_chosen(reference: Reference, chosen: Chosen, policy: Policy | None = None) -> Look:
+    """Judge a window as it was chosen."""
+    policy, window, effects = policy or Policy(), chosen.window, chosen.effects
+    typical = median(effects) if effects else 1.0
     effective = window.rows / typical
     needed = max(0, math.ceil(LEAST_ROWS * typical - window.rows))
     measured = [
-        replace(_measured(feature, place, view), weight=weight)
-        for place, (feature, view, weight) in enumerate(
-            zip(reference.features, chosen.views, reference.weights, strict=True)
-        )
+        replace(_measured(reference.features[i], chosen, i), weight=weight)
+        for i, weight in enumerate(reference.weights)
     ]
     known = max((sum(f.counts) for f in reference.features), default=0)
     short = max(0, LEAST_ROWS - known)
@@ -162,16 +141,15 @@ def judge_each(reference: Reference, chosen: Chosen, policy: Policy | None = Non
     )
     score = sum(look.weight * _share(look, policy) for look in looks if look.effective >= LEAST_ROWS)
     state: State = _state(looks, score) if ready else "InsufficientData"
-    seen = chosen.pairs if ready else None
-    pair = pair_drift(reference.moments, seen.window, seen.effect, policy.discoveries) if seen else None
+    pair = pair_drift(reference.moments, *chosen.pairs, policy.discoveries) if ready and chosen.pairs else None
     return Look(state, score, window.rows, effective, needed, short, looks, pair)
 
 
-def _measured(feature: Feature, place: int, view: View) -> FeatureLook:
+def _measured(feature: Feature, chosen: Chosen, place: int) -> FeatureLook:
     """Distances and the p-value of one feature."""
-    window, effect = view.window, view.effect
+    window, effect = chosen.window, chosen.effects[place]
     cells = window.cells[place]
-    before = feature.counts if view.whole else feature.expected(window.hours)
+    before = feature.counts if chosen.whole else feature.expected(window.hours)
     m, n = sum(before), sum(cells)
     some, others = feature.grouped(before), feature.grouped(cells)
     numeric = feature.kind == "numeric"
@@ -193,7 +171,6 @@ def _measured(feature: Feature, place: int, view: View) -> FeatureLook:
         distance.wasserstein(feature, before, cells, sums) if numeric else None,
         distance.jensen_shannon(some, others),
         distance.tail(feature, before, cells) if numeric else None,
-        seconds=view.seconds,
     )
 
 

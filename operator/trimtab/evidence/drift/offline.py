@@ -10,7 +10,7 @@ from typing import Any
 from trimtab.evidence.drift.columns import Table
 from trimtab.evidence.drift.episode import Episode, follow
 from trimtab.evidence.drift.history import BUCKET, DAY, HOUR, History
-from trimtab.evidence.drift.judge import FeatureLook, Look, judge, judge_each
+from trimtab.evidence.drift.judge import FeatureLook, Look, judge, judge_chosen
 from trimtab.evidence.drift.quality import problems
 from trimtab.evidence.drift.reference import Reference
 from trimtab.evidence.drift.table import Binning, Rows
@@ -52,7 +52,7 @@ def replay(binning: Binning, record: Table, times: Sequence[float]) -> Iterator[
             continue
         chosen = history.choose()
         due = end + chosen.seconds // LOOKS_PER_WINDOW
-        look = judge_each(binning.reference, chosen)
+        look = judge_chosen(binning.reference, chosen)
         episode = follow(episode, look, end)
         unknown = look.state == "InsufficientData" and episode.level == "OK"
         yield {
@@ -115,7 +115,6 @@ def _feature(look: FeatureLook) -> dict[str, Any]:
         "effectiveRows": look.effective,
         "level": look.level,
         "drifted": look.drifted,
-        **({"window": NAMES[look.seconds]} if look.seconds else {}),
     }
 
 

@@ -71,7 +71,7 @@ def _looked(same: DriftStatus | None, found: Finding, drift: Drift, revision: st
         effective_rows=int(look.effective),
         needed_rows=look.needed,
         score=number(look.score),
-        features=[_feature(feature, drift.seconds) for feature in worst],
+        features=[_feature(feature) for feature in worst],
         pair=_pair(look.pair),
         problems=[_problem(problem) for problem in drift.problems[:MOST_FEATURES]],
         episode=_remembered(episode, found.profile or ""),
@@ -114,7 +114,7 @@ def number(value: float | None) -> str:
     return f"{value:.3g}" if value is not None and math.isfinite(value) else ""
 
 
-def _feature(look: FeatureLook, seconds: int) -> FeatureDrift:
+def _feature(look: FeatureLook) -> FeatureDrift:
     return FeatureDrift(
         name=look.name[:NAME],
         level=look.level,
@@ -124,7 +124,6 @@ def _feature(look: FeatureLook, seconds: int) -> FeatureDrift:
         ks=number(look.ks),
         wasserstein=number(look.wasserstein),
         weight=number(look.weight),
-        window_seconds=_own_window(look, seconds),
     )
 
 
@@ -155,19 +154,9 @@ def _message(status: DriftStatus, look: Look) -> str:
     if not drifted:
         return f"{told}, are as in training"
     ranked = sorted(drifted, key=lambda feature: -feature.excess)
-    names = ", ".join(f"{feature.name[:64]} ({_excess(feature, status.window_seconds)})" for feature in ranked[:3])
+    names = ", ".join(f"{feature.name[:64]} ({number(feature.excess)})" for feature in ranked[:3])
     more = f" and {len(ranked) - 3} more" if len(ranked) > 3 else ""
     return f"{told}, differ from training in {names}{more}; the score is {status.score}, and 1 is worth acting on"
-
-
-def _excess(feature: FeatureLook, seconds: int) -> str:
-    own = _own_window(feature, seconds)
-    return f"{number(feature.excess)} in the last {span(own)}" if own else number(feature.excess)
-
-
-def _own_window(look: FeatureLook, seconds: int) -> int | None:
-    """The length of the feature's window, where it is another than that of all."""
-    return look.seconds if look.seconds not in (0, seconds) else None
 
 
 def span(seconds: int) -> str:

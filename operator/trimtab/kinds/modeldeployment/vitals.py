@@ -38,9 +38,6 @@ class FeatureDrift(ApiModel):
     """The area between them in standard deviations; empty for what is no number."""
     weight: Number
     """How much the feature matters to the model; all weights add up to 1."""
-    window_seconds: Count | None = None
-    """The length of the window that it was judged in, where that is not `windowSeconds` of all: each feature has the
-    shortest one with enough rows of it."""
 
 
 class PairStatus(ApiModel):
