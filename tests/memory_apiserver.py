@@ -19,13 +19,14 @@ from tests.memory_cluster import Happening, MemoryCluster
 from tests.processes import free_port
 from trimtab.__main__ import watched
 from trimtab.core.objects import Object, Ref, Resource
+from trimtab.runtime.archive import CONFIG_MAP
 from trimtab.runtime.cluster import ApiError
 from trimtab.runtime.events import EVENT
 from trimtab.runtime.leader import LEASE
 
 T = TypeVar("T")
 NAMESPACE = Resource("v1", "Namespace", "namespaces")
-RESOURCES = {(r.api_version, r.plural): r for r in (*watched(), LEASE, EVENT, NAMESPACE)}
+RESOURCES = {(r.api_version, r.plural): r for r in (*watched(), LEASE, EVENT, NAMESPACE, CONFIG_MAP)}
 
 
 class _Log(list[Happening]):

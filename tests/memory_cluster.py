@@ -65,7 +65,9 @@ class MemoryCluster(Cluster):
         self._done("list", ref, False)
         return copied(self.objects.get(ref))
 
-    async def pages(self, resource: Resource, namespace: str | None, selector: str = "") -> AsyncIterator[Object]:
+    async def pages(
+        self, resource: Resource, namespace: str | None, selector: str = "", *, whole: bool = True
+    ) -> AsyncIterator[Object]:
         self.before("list", Ref(resource.kind, namespace or "", ""))
         wanted = dict(term.split("=") for term in selector.split(",") if term)
         items = [

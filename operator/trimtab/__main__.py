@@ -27,9 +27,11 @@ from trimtab import __version__, settings
 from trimtab.core.objects import HTTP_ROUTE, POD, Ref, Resource
 from trimtab.kinds import KINDS
 from trimtab.runtime import handlers, logs, server
+from trimtab.runtime.archive import Archive
 from trimtab.runtime.cluster import Cluster
 from trimtab.runtime.controller import Controller
 from trimtab.runtime.findings import Findings
+from trimtab.runtime.keeping import Keeper
 from trimtab.runtime.leader import NAME, Elector, Timing
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.outside import Outside
@@ -40,6 +42,8 @@ from trimtab.runtime.xds import Xds
 
 log = logging.getLogger("trimtab")
 DRAIN_SECONDS = 15.0
+KEEP_SECONDS = 8.0
+"""For what was counted; with DRAIN_SECONDS within the 30 s that the kubelet gives."""
 WATCHES_END_SECONDS = 5.0
 LOST_LEADERSHIP = 3
 STUCK = 4
@@ -63,7 +67,9 @@ class Operator:
         kinds = watched(gateway_api=chosen.gateway_api)
         self.picture = Picture(reader, self.store, self.metrics, kinds, chosen.watch_namespaces, self.enqueue)
         cluster = Cluster(client, self.metrics, may_write=self.elector.remaining)
-        self.outside = Outside(chosen, session, clock, self.metrics, self.elector.remaining)
+        archive = Archive(cluster, chosen.pod_namespace, clock)
+        self.outside = Outside(chosen, session, clock, self.metrics, self.elector.remaining, archive)
+        self.keeper = Keeper(archive, self.outside.watcher, self.store, self.elector.held)
         shell = Shell(
             store=self.store,
             cluster=cluster,
@@ -93,15 +99,19 @@ class Operator:
             controller.start()
         self._leading = asyncio.create_task(self._lead())
         self._others = asyncio.create_task(self.picture.watch_over(self.settings.resync_seconds))
+        self._keeping = asyncio.create_task(self.keeper.run())
         return self._leading
 
     async def end(self, grace: float) -> None:
-        """Let passes under way finish within the grace (seconds), renewing the lease until then; then let go of it."""
+        """Let passes under way finish within the grace (seconds), and keep what was counted; then let go of the lease,
+        which is renewed until then."""
         await asyncio.gather(*(controller.stop(grace) for controller in self.controllers.values()))
         self.outside.notifier.end()
+        self._keeping.cancel()
+        await self.keeper.finish(KEEP_SECONDS)
         for task in (self._leading, self._others):
             task.cancel()
-        await asyncio.wait({self._leading, self._others})
+        await asyncio.wait({self._leading, self._others, self._keeping})
         await self.elector.release()
 
     async def _lead(self) -> None:

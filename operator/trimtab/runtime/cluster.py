@@ -23,6 +23,8 @@ from trimtab.runtime.metrics import Metrics
 TIMEOUT = 30.0
 CONNECT_TIMEOUT = 5.0
 PAGE = 100  # what a page becomes in memory, the process keeps for ever
+JSON = "application/json"
+METADATA = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 APPLY = "application/apply-patch+yaml"
 UNREADABLE = "failed to create typed patch object"
 
@@ -83,13 +85,15 @@ class Cluster:
             return {"apiVersion": resource.api_version, "kind": resource.kind, **item}
         return None
 
-    async def pages(self, resource: Resource, namespace: str | None, selector: str = "") -> AsyncIterator[Object]:
-        """A list, in pages of raw List objects, from one consistent version."""
+    async def pages(
+        self, resource: Resource, namespace: str | None, selector: str = "", *, whole: bool = True
+    ) -> AsyncIterator[Object]:
+        """A list, in pages of raw List objects, from one consistent version; only their metadata if not `whole`."""
         query: dict[str, Any] = {"limit": PAGE}
         if selector:
             query["labelSelector"] = selector
         while True:
-            page = await self._call("GET", path(resource, namespace), query)
+            page = await self._call("GET", path(resource, namespace), query, accept=JSON if whole else METADATA)
             yield page
             following = page["metadata"].get("continue")
             if not following:
@@ -148,8 +152,9 @@ class Cluster:
         body: Object | None = None,
         content: str = "application/json",
         seconds: float = math.inf,
+        accept: str = JSON,
     ) -> Object:
-        headers = {"Content-Type": content, "Accept": "application/json", "User-Agent": MANAGER}
+        headers = {"Content-Type": content, "Accept": accept, "User-Agent": MANAGER}
         url = self._client.configuration.host + where + (f"?{urlencode(query)}" if query else "")
         try:
             await self._client.update_params_for_auth(headers, [], ["BearerToken"], where, method, body)

@@ -19,6 +19,7 @@ from trimtab.adapters.registry import MlflowRegistry
 from trimtab.adapters.tracking import MlflowTracking
 from trimtab.kinds import Ports
 from trimtab.runtime import events
+from trimtab.runtime.archive import Archive
 from trimtab.runtime.cluster import Cluster
 from trimtab.runtime.effects import Effects
 from trimtab.runtime.metrics import Metrics
@@ -35,6 +36,7 @@ class Outside:
         clock: Callable[[], float],
         metrics: Metrics,
         allowed: Callable[[], float],
+        archive: Archive,
     ) -> None:
         mlflow = Mlflow(chosen.mlflow_tracking_uri, session, clock, credentials(os.environ))
 
@@ -50,10 +52,11 @@ class Outside:
             lambda channel, result: metrics.notifications.labels(channel, result).inc(),
             clock,
         )
+        self.watcher = Watcher(session, clock, time.time, failed, recall=archive.recall)
         self.ports = Ports(
             registry=self._registry,
             counts=Counts(session, clock, failed),
-            monitor=Watcher(session, clock, time.time, failed),
+            monitor=self.watcher,
             events=Prometheus(chosen.prometheus_uri, session, clock),
             tracking=MlflowTracking(mlflow),
             notifier=self.notifier,

@@ -233,6 +233,10 @@ LIES: dict[str, tuple[Change, str]] = {
         revision(errors={"n": 2, "sum": 1.0, "absolute": 9.0, "squares": 2.0}),
         "sums and squares contradict each other",
     ),
+    "fourth powers that cannot be": (
+        revision(errors={"n": 2, "sum": 1.0, "absolute": 1.0, "squares": 2.0, "fourths": 1.0}),
+        "sums and squares contradict each other",
+    ),
     "a sum beyond its absolute": (
         revision(errors={"n": 2, "sum": 2.0, "absolute": 1.0, "squares": 2.0}),
         "sums and squares contradict each other",
@@ -332,12 +336,31 @@ class Eyes:
     def __init__(self, period: int = 300) -> None:
         self.pods, self.time, self.period = Pods(), 1_000_000.0, period
         self.failures: Counter[tuple[str, str]] = Counter()
-        session: Any = self.pods
-        self.watcher = Watcher(
-            session, lambda: self.time, lambda: self.time, lambda *kind: self.failures.update([kind])
-        )
+        self.kept: bytes | None = None
+        self.begin()
         self.there = [pod()]
         self.digest = OWN
+
+    def begin(self) -> None:
+        """Make another watcher, which knows what was kept and nothing else."""
+        session: Any = self.pods
+
+        async def recall(deployment: str) -> bytes | None:
+            return self.kept
+
+        self.watcher = Watcher(
+            session,
+            lambda: self.time,
+            lambda: self.time,
+            lambda *kind: self.failures.update([kind]),
+            recall=recall,
+        )
+
+    def keep(self) -> None:
+        """Keep what is known, as at an orderly end."""
+        content, kept = self.watcher.document("deployment")
+        self.kept = content if content is not None else self.kept
+        kept()
 
     async def look(self, seconds: float = 60, **rows: dict[str, Any]) -> Finding:
         """A pass so many seconds later, in which pods tell these documents by uid."""

@@ -88,10 +88,11 @@ def test_the_operator_may_do_exactly_this_everywhere() -> None:
     objects = render({})
     assert rights(one(objects, "ClusterRole", "trimtab-operator")) == OPERATOR_MAY
     assert [o["metadata"]["name"] for o in objects if o["kind"] == "ClusterRoleBinding"] == ["trimtab-operator"]
-    leases = one(objects, "Role", "trimtab-leader")["rules"]
-    assert [(rule["verbs"], rule.get("resourceNames")) for rule in leases] == [
-        (["create"], None),
-        (["get", "update"], ["trimtab-operator"]),
+    own = one(objects, "Role", "trimtab-leader")["rules"]
+    assert [(rule["resources"], rule["verbs"], rule.get("resourceNames")) for rule in own] == [
+        (["leases"], ["create"], None),
+        (["leases"], ["get", "update"], ["trimtab-operator"]),
+        (["configmaps"], ["list", "create", "update", "delete"], None),
     ]
 
 

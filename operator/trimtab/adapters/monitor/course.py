@@ -8,16 +8,18 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import accumulate
 
+from trimtab.adapters.monitor.document import KeptCourse, KeptHistory, KeptLabels
 from trimtab.adapters.monitor.profile import Profile
 from trimtab.evidence.drift.degradation import Detector
 from trimtab.evidence.drift.finding import Drift, Finding, Quality
 from trimtab.evidence.drift.history import BUCKET, DAY, History
 from trimtab.evidence.drift.judge import judge_chosen
+from trimtab.evidence.drift.kept import LADDERS, Ladder, sound
 from trimtab.evidence.drift.labels import Labels, Newest
 from trimtab.evidence.drift.performance import estimated, realised
 from trimtab.evidence.drift.quality import Finding as Problem
 from trimtab.evidence.drift.quality import problems
-from trimtab.evidence.drift.window import Window
+from trimtab.evidence.drift.window import Window, packed
 from trimtab.kinds.modeldeployment.observe import Watch
 
 LEAST_LABELS = 500
@@ -52,6 +54,54 @@ class Course:
         fits = (self._watch.period, self._watch.limit) == (watch.period, watch.limit)
         self._watch = watch if fits else self._watch
         return fits
+
+    def kept(self, ladder: Ladder | None = LADDERS[0]) -> KeptCourse | None:
+        """All that another process needs to go on, without its windows where `ladder` is None; None without counts."""
+        if self._start is None and not self._closed:
+            return None
+        watch = self._watch
+        history = self._history.kept(ladder) if self._history and ladder else None
+        bets, block = self._detector.kept() if self._detector else ((), Labels())
+        return KeptCourse.model_construct(
+            digest=self.finding.digest,
+            profile=self.finding.profile or "",
+            period=watch.period,
+            limit=tuple(watch.limit) if watch.limit else None,
+            classes=self._classes,
+            delay_edges=self._delay_edges,
+            start=self._start,
+            closed=self._closed,
+            rows=packed(self._rows) if self._rows else None,
+            labels=KeptLabels.of(self._labels),
+            like=KeptLabels.of(self._like),
+            newest=tuple((start, KeptLabels.of(labels)) for start, labels in self._newest.kept()),
+            bets=bets,
+            block=KeptLabels.of(block),
+            history=KeptHistory.of(history) if history else None,
+        )
+
+    @classmethod
+    def resumed(cls, watch: Watch, profile: Profile | None, told: KeptCourse) -> Course:
+        """The course that goes on from there; ValueError when it is of another profile, or cannot be right."""
+        if told.profile != (profile.digest if profile else ""):
+            raise ValueError("it is of another drift profile")
+        course = cls(watch, profile, told.classes, told.delay_edges)
+        course._start, course._closed = told.start, told.closed
+        course._resume(told)
+        return course
+
+    def _resume(self, told: KeptCourse) -> None:
+        if self._history is not None and self.profile is not None:
+            like = self.profile.window
+            self._rows = sound(told.rows, like) if told.rows else None
+            if told.history is not None:
+                self._history.resume(told.history.kept(), like)
+        self._labels, self._like = told.labels.labels(), told.like.labels()
+        self._newest.resume((start, labels.labels()) for start, labels in told.newest)
+        if not (self._labels.alike(self._like) and self._newest.sum.alike(self._like)):
+            raise ValueError("the labels are of different cells")
+        if self._detector is not None:
+            self._detector.resume(told.bets, told.block.labels())
 
     def add(self, start: int, rows: Window | None, labels: Labels) -> None:
         """Take in what was counted in the bucket that began at `start`, or in the first one that is not judged yet."""

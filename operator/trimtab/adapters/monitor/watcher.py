@@ -8,16 +8,18 @@ no bucket. What a pod counted between its last reading and its end is lost.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import aiohttp
 
 from trimtab.adapters.monitor import profile as profiles
 from trimtab.adapters.monitor import reading as readings
 from trimtab.adapters.monitor.course import Course
+from trimtab.adapters.monitor.document import Unread, read_document
 from trimtab.adapters.monitor.profile import Profile
 from trimtab.adapters.monitor.reading import Reading
+from trimtab.adapters.monitor.watched import FORGOTTEN_AFTER, Last, Watched
 from trimtab.adapters.polling import Distrusted, Poller
 from trimtab.core.conditions import parse_time
 from trimtab.core.objects import Object
@@ -33,35 +35,24 @@ from trimtab.kinds.modeldeployment.template import PORT
 log = logging.getLogger(__name__)
 PATIENCE = 0.3
 """A pass waits no longer for pods than this; later answers are read in the next one."""
-FORGOTTEN_AFTER = 3_600.0
+KEPT_EVERY = 3_600
+"""Seconds between two documents of one deployment."""
+MOST_NOTE = 300
 NEVER = float("inf")
 GRAIN = 4_096
 PREFIX = slice(len("sha256:"), len("sha256:") + 8)
 
 
-@dataclass(frozen=True)
-class _Last:
-    """What a pod said last."""
-
-    reading: Reading
-    time: float
-    window: Window | None
-    labels: Mapping[str, Labels]
-
-
-@dataclass
-class _Watched:
-    """One deployment."""
-
-    begun: float
-    wanted: float
-    pods: dict[str, _Last] = field(default_factory=dict)
-    courses: dict[str, Course] = field(default_factory=dict)
-    """By digest: versions are never mixed."""
+async def nothing(deployment: str) -> bytes | None:
+    """What is known of a deployment where nothing is kept."""
+    return None
 
 
 class Watcher:
-    """`Monitor` over HTTP. `clock` is monotonic, `now` seconds since the epoch; `failed` is told of each failure."""
+    """`Monitor` over HTTP. `clock` is monotonic, `now` seconds since the epoch; `failed` is told of each failure.
+
+    `recall` gives the document that was kept of a deployment; Unread when it cannot be read now.
+    """
 
     def __init__(
         self,
@@ -70,20 +61,25 @@ class Watcher:
         now: Callable[[], float],
         failed: Callable[[str, str], None],
         port: int = PORT,
+        recall: Callable[[str], Awaitable[bytes | None]] = nothing,
     ) -> None:
-        self._now, self._failed = now, failed
+        self._now, self._failed, self._recall = now, failed, recall
         self._counts = Poller(readings.question(port), session, clock, failed)
         self._answers = Poller(profiles.question(port), session, clock, failed)
         self._profiles: dict[str, Profile] = {}
-        self._watched: dict[str, _Watched] = {}
+        self._watched: dict[str, Watched] = {}
 
     async def finding(self, watch: Watch) -> Finding:
         """What was found of the revision that serves, after what its pods say now."""
         now = self._now()
-        watched = self._watched.setdefault(watch.deployment, _Watched(now, now))
+        try:
+            watched = self._watched.get(watch.deployment) or await self._begin(watch.deployment, now)
+        except Unread as error:
+            return Finding(watch.digest, note=f"what was counted before cannot be read yet: {error}"[:MOST_NOTE])
         watched.wanted = now
         told = await self._counts.ask(watch.pods, reading_seconds(watch.period) / 2, PATIENCE)
         await self._learn(watch.pods, told)
+        watched.resume(watch, self._profiles)
         made = {pod["metadata"]["uid"]: _made(pod) for pod in watch.pods}
         for uid, reading in sorted(told.items()):
             self._take(watch, watched, reading, made[uid], now)
@@ -96,6 +92,39 @@ class Watcher:
     def size(self) -> int:
         """The bytes that all histories keep."""
         return sum(course.size() for watched in self._watched.values() for course in watched.courses.values())
+
+    def changed(self, *, due: bool) -> list[str]:
+        """The deployments that know more than their documents; those `due` only whose document is of an hour before."""
+        now = self._now()
+        return [
+            uid
+            for uid, watched in self._watched.items()
+            if watched.changes > watched.kept
+            and (not due or bucket(uid, KEPT_EVERY, now) > bucket(uid, KEPT_EVERY, watched.saved))
+        ]
+
+    def document(self, deployment: str) -> tuple[bytes | None, Callable[[], None]]:
+        """What is known of it, if it is worth a document, and what to call when that was kept."""
+        watched, now = self._watched.get(deployment), self._now()
+        changes = watched.changes if watched else 0
+
+        def kept() -> None:
+            if watched:
+                watched.kept, watched.saved = changes, now
+
+        return watched.document(now) if watched else None, kept
+
+    async def _begin(self, deployment: str, now: float) -> Watched:
+        """Go on from what was kept, if that is of use."""
+        watched = Watched(deployment, now, now, now)
+        content = await self._recall(deployment)
+        try:
+            watched = Watched.of(read_document(content, deployment, now), now) if content is not None else watched
+        except Distrusted as error:
+            self._failed("history", error.kind)
+            extra = {"deployment": deployment, "error": str(error)[:300]}
+            log.warning("the document of a deployment's counts is of no use; its windows begin anew", extra=extra)
+        return self._watched.setdefault(deployment, watched)
 
     async def _learn(self, pods: Sequence[Object], told: Mapping[str, Reading]) -> None:
         """Fetch each profile that is not known, of one pod that has it."""
@@ -111,10 +140,10 @@ class Watcher:
                 self._failed("profile", "digest")
                 log.warning("a profile is not the one that counts name", extra={"pod_uid": uid, "profile": digest})
 
-    def _take(self, watch: Watch, watched: _Watched, reading: Reading, made: float, now: float) -> None:
+    def _take(self, watch: Watch, watched: Watched, reading: Reading, made: float, now: float) -> None:
         """Put down what has grown since the pod's last reading."""
-        last = watched.pods.get(reading.pod)
-        if (last is not None and last.reading is reading) or reading.profile not in {"", *self._profiles}:
+        known = watched.pods.get(reading.pod)
+        if (known is not None and known.reading is reading) or reading.profile not in {"", *self._profiles}:
             return
         profile = self._profiles.get(reading.profile)
         course = self._course(watch, watched, reading, profile)
@@ -124,44 +153,50 @@ class Watcher:
         except Distrusted as error:
             self._failed("monitor", error.kind)
             return
-        current = _Last(reading, now, window, reading.labels())
-        watched.pods[reading.pod] = current
+        uid, epoch, digest = reading.pod, reading.epoch, reading.digest
+        current = Last(reading, uid, epoch, digest, reading.profile, made, now, window, reading.labels())
+        last = watched.last(current)
+        watched.pods[uid] = current
         since = _since(last, current, whole=made > watched.begun)
+        watched.changes += last is None
         if since is None or course.profile is not profile:
             return
         rows, labels = since
         # What was counted across the end of a bucket goes to the one that has more of the time.
         own = bucket(watch.deployment, watch.period, (now + (last.time if last else now)) / 2)
+        watched.changes += bool(rows and rows.rows) or any(told.count for told in labels.values())
         course.add(own, rows and _dated(rows, own), Labels())
-        for digest, told in watched.courses.items():
-            if digest[PREFIX] in labels:
-                told.add(own, None, labels[digest[PREFIX]])
+        for told_digest, told in watched.courses.items():
+            if told_digest[PREFIX] in labels:
+                told.add(own, None, labels[told_digest[PREFIX]])
 
     @staticmethod
-    def _course(watch: Watch, watched: _Watched, reading: Reading, profile: Profile | None) -> Course:
+    def _course(watch: Watch, watched: Watched, reading: Reading, profile: Profile | None) -> Course:
         order = replace(watch, digest=reading.digest, pods=())
         course = watched.courses.get(reading.digest)
         if course is None or not course.obey(order):
             course = Course(order, profile, reading.classes, reading.delay_edges)
+            watched.waiting.pop(reading.digest, None)
             watched.courses[reading.digest] = course
         return course
 
     @staticmethod
-    def _told(watch: Watch, watched: _Watched, unread: bool) -> Finding:
+    def _told(watch: Watch, watched: Watched, unread: bool) -> Finding:
         course = watched.courses.get(watch.digest)
         if course is None:
             waits = "its drift profile has not been fetched yet" if unread else "no pod has told its counts yet"
             return Finding(watch.digest, note=waits if watch.pods else "no pod is ready")
-        own = [last.reading for last in watched.pods.values() if last.reading.digest == watch.digest]
+        own = [last.reading for last in watched.pods.values() if last.reading and last.digest == watch.digest]
         if course.profile and own and not any(reading.counts_rows for reading in own):
             return replace(course.finding, note="the pods do not count rows: TRIMTAB_COUNTING is off")
         return course.finding
 
-    def _sweep(self, watch: Watch, watched: _Watched, served: set[str], now: float) -> None:
+    def _sweep(self, watch: Watch, watched: Watched, served: set[str], now: float) -> None:
         """Forget pods and revisions that are gone, deployments that nobody asks for, and profiles of neither."""
-        kept = {*served, watch.digest, *(last.reading.digest for last in watched.pods.values())}
-        watched.pods = {uid: last for uid, last in watched.pods.items() if now - last.time < FORGOTTEN_AFTER}
+        kept = {*served, watch.digest, *watched.digests()}
+        watched.forget(now)
         watched.courses = {digest: course for digest, course in watched.courses.items() if digest in kept}
+        watched.waiting = {digest: course for digest, course in watched.waiting.items() if digest in kept}
         if any(now - other.wanted > FORGOTTEN_AFTER for other in self._watched.values()):
             self._watched = {
                 uid: other for uid, other in self._watched.items() if now - other.wanted <= FORGOTTEN_AFTER
@@ -184,9 +219,9 @@ def _rounded(values: Iterable[float]) -> tuple[float, ...]:
     return tuple(round(value * GRAIN) / GRAIN for value in values)
 
 
-def _since(last: _Last | None, current: _Last, *, whole: bool) -> tuple[Window | None, dict[str, Labels]] | None:
+def _since(last: Last | None, current: Last, *, whole: bool) -> tuple[Window | None, dict[str, Labels]] | None:
     """What has grown since the last reading; None when nothing can be said."""
-    if last is None or last.reading.epoch != current.reading.epoch:
+    if last is None or last.epoch != current.epoch:
         return (current.window, dict(current.labels)) if whole or last is not None else None
     rows = current.window - last.window if current.window is not None and last.window is not None else None
     labels = {

@@ -9,6 +9,7 @@ alarms allowed per step. Labels are taken to be independent of each other.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from trimtab.evidence import means
@@ -55,6 +56,17 @@ class Detector:
     def alarmed(self) -> bool:
         """Whether the limit is proven to be broken."""
         return self.evidence >= self.needed - 1e-9
+
+    def kept(self) -> tuple[tuple[float, ...], Labels]:
+        """What another detector of the same limit needs to go on: the log of each bet, and labels not judged yet."""
+        return tuple(self._logs), self._block
+
+    def resume(self, logs: Sequence[float], block: Labels) -> None:
+        """Go on from there; ValueError when the bets are others."""
+        if len(logs) != len(STAKES):
+            raise ValueError(f"there are {len(logs)} bets, where {len(STAKES)} are made")
+        most = self.needed + math.log(len(STAKES))
+        self._logs, self._block = [min(log, most) for log in logs], block
 
     def take(self, labels: Labels) -> None:
         """Take in the labels of a bucket."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from trimtab.evidence.drift.judge import Chosen
+from trimtab.evidence.drift.kept import LADDERS, Coarse, Groups, Kept, Ladder, Packed, Scale, sound
 from trimtab.evidence.drift.reference import Reference
 from trimtab.evidence.drift.season import LEAST_ROWS
 from trimtab.evidence.drift.significance import Spread, Test, design_effect, succession, typical
@@ -26,9 +27,6 @@ SHORT = 6
 """Windows of more hours let go of an hour at a time."""
 SPREAD_OVER = 6
 """Buckets are compared within each of the last six hours: a shift between hours must not look like dependent rows."""
-
-Groups = list[list[float]]
-Packed = tuple[bytes, bytes]
 
 
 class Successions:
@@ -55,6 +53,20 @@ class Successions:
                     ratios.append(ratio)
             self.effects = [typical(ratios) for ratios in self._ratios]
         self._before, self._growing, self._start = self._growing, groups, own
+
+    def kept(self) -> Scale:
+        """All of it, as values."""
+        return Scale(self._start, self._growing, self._before, [list(ratios) for ratios in self._ratios])
+
+    def resume(self, kept: Scale, like: Groups) -> None:
+        """Go on from there; ValueError when it is of other features."""
+        shape = list(map(len, like))
+        if any(groups and list(map(len, groups)) != shape for groups in (kept.growing, kept.before)):
+            raise ValueError("the hours are of other groups")
+        for ratios, told in zip(self._ratios, kept.ratios, strict=True):
+            ratios.extend(told)
+        self._start, self._growing, self._before = kept.start, kept.growing, kept.before
+        self.effects = [typical(ratios) for ratios in self._ratios]
 
 
 class Trail:
@@ -84,6 +96,7 @@ class History:
         lengths = lengths or [bucket * length // BUCKET for length in LENGTHS]
         self._trails = [Trail(length, self._like) for length in sorted(lengths)]
         self._open: tuple[int, Window] | None = None
+        self._coarse = Coarse(self._hours)
         self._begun: int | None = None
         self._end = 0
         self._hour = -1
@@ -147,6 +160,46 @@ class History:
     def _whole(self, length: int) -> bool:
         """Whether a window of this length has all hours of the day in it."""
         return self._begun is not None and min(length, self._end - self._begun) >= DAY
+
+    def kept(self, ladder: Ladder = LADDERS[0]) -> Kept | None:
+        """All that another history needs to go on, in coarse parts; None before there is anything."""
+        if self._open is None or self._begun is None:
+            return None
+        own = self._open[0]
+        newest = tuple(part for part in self._trails[0].parts if part[0] >= own)
+        closed = self._coarse.parts(self._trails[-1].parts, own, ladder, self._like)
+        tests = [[(test.statistic, test.freedom) for test in tests] for tests in self._tests]
+        return Kept(self._begun, self._end, closed + newest, tests, [scale.kept() for scale in self._scales])
+
+    def resume(self, kept: Kept, like: Window) -> None:
+        """Go on from there, before anything is added; `like` is a window of the same reference, with all its parts.
+
+        A window has the parts that lie in it with all of their length, so it is at most as long as it should be.
+        ValueError when it is of another reference, or cannot be right; the history is then of no use.
+        """
+        self._like, self._begun, self._end = like, kept.begun, kept.end
+        groups = [f.grouped(cells) for f, cells in zip(self._features, like.cells, strict=True)]
+        for scale, told in zip(self._scales, kept.scales, strict=True):
+            scale.resume(told, groups)
+        for tests, told_tests in zip(self._tests, kept.tests, strict=True):
+            tests.extend(Test(*test) for test in told_tests)
+        own = kept.parts[-1][0] // self._hours * self._hours
+        self._hour, self._spread = own // self._hours, [Spread(len(part)) for part in groups]
+        for start, content in kept.parts:
+            self._take(start, content, sound(content, like), own)
+
+    def _take(self, start: int, content: Packed, counted: Window, own: int) -> None:
+        """Put a part where it belongs; those of the last hour, which began at `own`, are buckets."""
+        newest = start >= own
+        if newest:
+            self._open = (own, self._open[1] + counted if self._open is not None else counted)
+            for spread, feature, cells in zip(self._spread, self._features, counted.cells, strict=True):
+                spread.take(feature.grouped(cells))
+        for trail in self._trails:
+            if start >= self._end - trail.length:
+                trail.window += counted
+                if not newest or trail.length <= SHORT * self._hours:
+                    trail.parts.append((start, content))
 
     def size(self) -> int:
         """The bytes that are kept packed, which are most of what a long history takes."""

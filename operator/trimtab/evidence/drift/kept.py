@@ -1,8 +1,8 @@
-"""A history as plain values, to be kept where a process cannot lose them: what it consists of, and how it is made small.
+"""A history as plain values, to be kept where a process cannot lose them: what it consists of, and how it gets small.
 
-Counts of the hour that is under way stay as they are. Closed hours do for a day; older ones become sums of six hours, and
-after two days sums of a day: a window that is resumed lets go of that much at a time. What comes back is not trusted:
-`sound` says whether it can be what it claims to be.
+Counts of the hour that is under way stay as they are. Closed hours do for a day; older ones become sums of six hours,
+and after two days sums of a day: a window that is resumed lets go of that much at a time. What comes back is not
+trusted: `sound` says whether it can be what it claims to be.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Ladder = tuple[tuple[int, int], ...]
 """Pairs (age, length), in hours: what ended so long ago is put together to so much; the largest length that applies."""
 LADDERS: tuple[Ladder, ...] = (((0, 1), (24, 6), (48, 24)), ((0, 1), (6, 6), (24, 24)), ((0, 24),))
 """From the finest to the coarsest, for what would take too much room."""
-KINDS = {**{code: size for size, (code, _) in zip((1, 2, 4), SMALL, strict=True)}, "q": 8}
+KINDS = "".join(code for code, _ in SMALL) + "q"
 
 
 class Scale(NamedTuple):
@@ -47,15 +47,29 @@ class Kept(NamedTuple):
     scales: list[Scale]
 
 
-def coarsened(parts: Iterable[tuple[int, Packed]], end: int, hour: int, ladder: Ladder, like: Window) -> Parts:
-    """The parts put together by age; `end` is when the last of them ended, `hour` the length of what is one here."""
+class Coarse:
+    """Puts parts together by age, each sum once. `hour` is the length in seconds of what is an hour here."""
 
-    def block(part: tuple[int, Packed]) -> int:
-        begins = [part[0] - part[0] % (hour * length) for _, length in ladder]
-        old = [b for b, (age, length) in zip(begins, ladder, strict=True) if b + hour * (length + age) <= end]
-        return old[-1] if old else part[0]
+    def __init__(self, hour: int) -> None:
+        self._hour = hour
+        self._known: dict[tuple[int, int], Packed] = {}
 
-    return tuple((begin, _joined([content for _, content in group], like)) for begin, group in groupby(parts, block))
+    def parts(self, closed: Iterable[tuple[int, Packed]], end: int, ladder: Ladder, like: Window) -> Parts:
+        """The closed hours, or what they are put together to already; all of them ended before `end`."""
+        groups = [(begin, list(group)) for begin, group in groupby(closed, lambda part: self._begin(part, end, ladder))]
+        # The first part tells a block from what is left of it when its older parts are forgotten.
+        self._known = {
+            (group[0][0], len(group)): self._known.get((group[0][0], len(group)))
+            or _joined([content for _, content in group], like)
+            for _, group in groups
+        }
+        return tuple((begin, self._known[group[0][0], len(group)]) for begin, group in groups)
+
+    def _begin(self, part: tuple[int, Packed], end: int, ladder: Ladder) -> int:
+        """When the longest block began that the part is in and that is old enough."""
+        blocks = [(part[0] - part[0] % (self._hour * length), age + length) for age, length in ladder]
+        old = [begin for begin, over in blocks if begin + self._hour * over <= end]
+        return min(old, default=part[0])
 
 
 def _joined(contents: Sequence[Packed], like: Window) -> Packed:
@@ -70,7 +84,7 @@ def sound(content: Packed, like: Window) -> Window:
     size = len(like.moments[1]) if like.moments else 0
     whole = 1 + sum(map(len, (like.missing, like.hours, like.wrong, *like.cells)))
     floats = 1 + size + size * (size + 1) // 2 + sum(map(len, like.sums))
-    numbers, sums = _numbers(content[0], "".join(KINDS), whole), _numbers(content[1], "d", floats)
+    numbers, sums = _numbers(content[0], KINDS, whole), _numbers(content[1], "d", floats)
     if min(numbers) < 0 or not all(map(math.isfinite, sums)):
         raise ValueError("counts are negative, or sums are no numbers")
     window = unpacked(content, like)

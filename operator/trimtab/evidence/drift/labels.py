@@ -6,6 +6,7 @@ import math
 import zlib
 from array import array
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from typing import NamedTuple
 from trimtab.evidence.drift.reference import Cells
 
 Values = tuple[float, ...]
+MOST_KEPT = 48
+"""Parts of the newest labels that are kept beyond a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,22 @@ class Newest:
         self._kept.append(_packed(start, labels))
         while self._kept[0].start < start - self._longest or self.sum.count - self._kept[0].labels >= self._least:
             self.sum -= _unpacked(self._kept.popleft(), labels.edges)
+
+    def kept(self) -> list[tuple[int, Labels]]:
+        """When each bucket began, and its labels; of very many buckets neighbours are put together."""
+        parts = [(kept.start, _unpacked(kept, self.sum.edges)) for kept in self._kept]
+        while len(parts) > MOST_KEPT:
+            pairs = (parts[place : place + 2] for place in range(0, len(parts), 2))
+            parts = [(pair[0][0], sum((labels for _, labels in pair[1:]), pair[0][1])) for pair in pairs]
+        return parts
+
+    def resume(self, parts: Iterable[tuple[int, Labels]]) -> None:
+        """Go on from these, before anything is added; ValueError when they are not of the same cells."""
+        for start, labels in parts:
+            if not labels.alike(self.sum):
+                raise ValueError("the labels are of different cells")
+            self.sum += labels
+            self._kept.append(_packed(start, labels))
 
     @property
     def since(self) -> int:
