@@ -47,6 +47,10 @@ class Settings(BaseModel):
     """Empty means all."""
     max_concurrent_reconciles: Annotated[int, Field(ge=1, le=100)] = 10
     """Workers per kind."""
+    max_concurrent_runs: Annotated[int, Field(ge=0, le=10_000)] = 4
+    """Training Jobs of RetrainSchedules in one namespace at the same time, without those of Kueue; 0 means no limit."""
+    max_queued_runs: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """Runs of one namespace that may wait for their turn; what is scheduled beyond that is skipped."""
     resync_seconds: Annotated[float, Field(ge=1)] = 600
     """How often the picture of the cluster is compared with the cluster."""
     lease_duration_seconds: Annotated[float, Field(ge=1)] = 15
@@ -87,6 +91,8 @@ class Settings(BaseModel):
             router_image=self.router_image,
             xds_address=self.xds_address,
             gateway_api=self.gateway_api,
+            max_concurrent_runs=self.max_concurrent_runs,
+            max_queued_runs=self.max_queued_runs,
         )
 
 

@@ -61,11 +61,13 @@ def test_the_ends_of_the_schemas_ranges_are_within_the_operators(end: str) -> No
     limits = {
         "minimum": {
             "maxConcurrentReconciles": 1,
+            "retraining": {"maxConcurrentRuns": 0, "maxQueuedRuns": 1},
             "resyncSeconds": 10,
             "leaderElection": {"leaseDurationSeconds": 3, "renewDeadlineSeconds": 2, "retryPeriodSeconds": 1},
         },
         "maximum": {
             "maxConcurrentReconciles": 100,
+            "retraining": {"maxConcurrentRuns": 10_000, "maxQueuedRuns": 10_000},
             "resyncSeconds": 86400,
             "leaderElection": {
                 "leaseDurationSeconds": 3600,

@@ -63,6 +63,8 @@ def specs(kind: str) -> SearchStrategy[Object]:
     schema = crdcheck.schema_of(kind)["properties"]["spec"]
     drawn = _experiment(schema) if kind == "ABTest" else from_schema(schema)
     whole = drawn.map(lambda spec: crdcheck.defaulted({"kind": kind, "spec": spec})["spec"])
+    if kind == "RetrainSchedule":
+        return whole.map(_in_one_line)
     return whole.map(_servable).map(_measurable).map(_routable) if kind == "ModelDeployment" else whole
 
 
@@ -231,6 +233,11 @@ def _monitoring(node: crdcheck.Schema) -> SearchStrategy[Object]:
         return drawn
 
     return _struct(node, "watched").map(consistent)
+
+
+def _in_one_line(spec: Object) -> Object:
+    """Priority is for the operator's own line, not for Kueue's queues."""
+    return {**spec, "priority": 0} if spec["job"]["queueName"] else spec
 
 
 def _routable(spec: Object) -> Object:

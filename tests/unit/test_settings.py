@@ -31,6 +31,8 @@ def test_everything_can_be_set() -> None:
         "TRIMTAB_JOB_SECRET_NAME": "store",
         "TRIMTAB_WATCH_NAMESPACES": "team-a, team-b,",
         "TRIMTAB_MAX_CONCURRENT_RECONCILES": "3",
+        "TRIMTAB_MAX_CONCURRENT_RUNS": "2",
+        "TRIMTAB_MAX_QUEUED_RUNS": "7",
         "TRIMTAB_RESYNC_SECONDS": "60",
         "TRIMTAB_LEASE_DURATION_SECONDS": "30",
         "TRIMTAB_LEASE_RENEW_SECONDS": "20",
@@ -58,6 +60,8 @@ def test_everything_can_be_set() -> None:
         "job_secret_name": "store",
         "watch_namespaces": ("team-a", "team-b"),
         "max_concurrent_reconciles": 3,
+        "max_concurrent_runs": 2,
+        "max_queued_runs": 7,
         "resync_seconds": 60,
         "lease_duration_seconds": 30,
         "lease_renew_seconds": 20,
@@ -74,6 +78,7 @@ def test_the_platform_is_what_children_are_built_from() -> None:
     found = load({**LEAST, "TRIMTAB_JOB_SECRET_NAME": "store", "TRIMTAB_IMAGE_PULL_POLICY": "Never"}).platform()
     assert (found.server_image, found.toolbox_image, found.store_uri) == ("server:1", "toolbox:1", "s3://bundles")
     assert (found.job_secret_name, found.pull_policy, found.tracking_uri) == ("store", "Never", "")
+    assert (found.max_concurrent_runs, found.max_queued_runs) == (4, 100)
     assert (found.router_image, found.xds_address) == ("trimtab-router", "trimtab-xds:18000")
 
 
@@ -86,6 +91,7 @@ WRONG = {
     "TRIMTAB_MLFLOW_TRACKING_URI": ("mlflow:5000", "String should match pattern"),
     "TRIMTAB_PORT": ("eighty", "Input should be a valid integer"),
     "TRIMTAB_MAX_CONCURRENT_RECONCILES": ("0", "Input should be greater than or equal to 1"),
+    "TRIMTAB_MAX_QUEUED_RUNS": ("0", "Input should be greater than or equal to 1"),
     "TRIMTAB_RESYNC_SECONDS": ("0", "Input should be greater than or equal to 1"),
     "TRIMTAB_LOG_LEVEL": ("LOUD", "Input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
     "TRIMTAB_IMAGE_PULL_POLICY": ("Sometimes", "Input should be 'Always', 'IfNotPresent' or 'Never'"),

@@ -65,6 +65,10 @@ affinity:
   value: {{ .Values.jobSecretName | quote }}
 - name: TRIMTAB_MAX_CONCURRENT_RECONCILES
   value: {{ .Values.maxConcurrentReconciles | quote }}
+- name: TRIMTAB_MAX_CONCURRENT_RUNS
+  value: {{ .Values.retraining.maxConcurrentRuns | quote }}
+- name: TRIMTAB_MAX_QUEUED_RUNS
+  value: {{ .Values.retraining.maxQueuedRuns | quote }}
 - name: TRIMTAB_RESYNC_SECONDS
   value: {{ .Values.resyncSeconds | quote }}
 - name: TRIMTAB_LEASE_DURATION_SECONDS

@@ -21,6 +21,10 @@ class Platform:
     xds_address: str = "trimtab-xds:18000"
     gateway_api: bool = False
     """HTTPRoutes may be made and are watched."""
+    max_concurrent_runs: int = 4
+    """Training Jobs of one namespace at the same time, without those of Kueue; 0 for as many as there are."""
+    max_queued_runs: int = 100
+    """Runs of one namespace that may wait for their turn."""
 
     def store_port(self) -> int | None:
         """The TCP port of the store; None where the URI does not tell (object stores use 443)."""

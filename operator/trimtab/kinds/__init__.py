@@ -38,6 +38,7 @@ from trimtab.kinds.modeldeployment import api as modeldeployment_api
 from trimtab.kinds.modeldeployment import observe as modeldeployment_observe
 from trimtab.kinds.modeldeployment import plan as modeldeployment_plan
 from trimtab.kinds.retrainschedule import api as retrainschedule_api
+from trimtab.kinds.retrainschedule import line as retrainschedule_line
 from trimtab.kinds.retrainschedule import observe as retrainschedule_observe
 from trimtab.kinds.retrainschedule import plan as retrainschedule_plan
 
@@ -71,7 +72,7 @@ class Kind:
     """Whose changes concern it: they are looked at together with it."""
     tells: Callable[[Object], Mapping[Ref, str]] = lambda obj: {}
     """What others read in it, by whom, in a word: a change of the word concerns them. (What they read of it otherwise
-    changes too often to look each time.)"""
+    changes too often to look each time.) Told to an address of no kind, it concerns all who refer to that."""
 
     @property
     def name(self) -> str:
@@ -124,7 +125,7 @@ RETRAINSCHEDULE = Kind(
     plan=retrainschedule_plan.plan,
     children=(JOB,),
     references=retrainschedule_observe.references,
-    tells=mlmodel_observe.told_by,
+    tells=lambda obj: {**mlmodel_observe.told_by(obj), **retrainschedule_line.told(obj)},
 )
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (MLMODEL, MODELDEPLOYMENT, ABTEST, RETRAINSCHEDULE)}

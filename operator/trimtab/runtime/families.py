@@ -50,6 +50,7 @@ FAMILIES = (
         {
             "trimtab_retrain_runs": ("Runs that status remembers.", "trigger", "outcome"),
             "trimtab_retrain_awaiting_approval": ("1 while a run waits for approval.",),
+            "trimtab_retrain_queued": ("1 while a run waits for its turn in its namespace.",),
             "trimtab_retrain_suspended": ("1 while no run may start.",),
             "trimtab_retrain_circuit_open": ("1 while runs are held back after failures.",),
             "trimtab_retrain_consecutive_failures": ("Runs in a row that failed.",),

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from trimtab.core.conditions import parse_time
 from trimtab.core.objects import Object, Ref
+from trimtab.kinds.retrainschedule.line import AWAITING
 from trimtab.runtime import standing
 from trimtab.runtime.families import FAMILIES
 
@@ -171,6 +172,8 @@ def _schedule(spec: Told, status: Told) -> Rows:
         yield "trimtab_retrain_runs", (*labels, *key), count
     waiting = any(run.get("stage") == "AwaitingApproval" and not run.get("outcome") for run in runs)
     yield "trimtab_retrain_awaiting_approval", labels, waiting
+    queued = any(run.get("stage") == "Queued" and run.get("reason") == AWAITING for run in runs)
+    yield "trimtab_retrain_queued", labels, queued
     yield "trimtab_retrain_suspended", labels, spec.get("suspend", False)
     yield "trimtab_retrain_circuit_open", labels, bool(circuit.get("openedAt"))
     yield "trimtab_retrain_consecutive_failures", labels, circuit.get("failures", 0)

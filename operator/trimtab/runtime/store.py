@@ -173,14 +173,21 @@ class Store:
         """Let go of an object, if it is held; whom that concerns when from now on it tells others this."""
         held = self._held.pop(ref, None)
         if held is None:
-            return {target for target, _ in told}
+            return self._audience(told)
         if held.links.owner:
             _discard(self._children, held.links.owner, ref)
         for key in held.links.pod_keys:
             _discard(self._pods, key, ref)
         for target in held.links.targets:
             _discard(self._referrers, target, ref)
-        return held.links.concerned | {target for target, _ in held.links.told ^ told}
+        return held.links.concerned | self._audience(held.links.told ^ told)
+
+    def _audience(self, told: Set[tuple[Ref, str]]) -> Set[Ref]:
+        """Who hears it: the object at that address, or all who refer to an address of no kind."""
+        heard: set[Ref] = set()
+        for target, _ in told:
+            heard |= {target} if target.kind in self._references else self._referrers.get(target, set())
+        return heard
 
     def _links(self, ref: Ref, obj: Object) -> Links:
         """Owner, labels and references; a change concerns the resource itself, its owner, and for pods the resource

@@ -38,6 +38,8 @@ def test_settings_with_the_embedded_mlflow() -> None:
         "TRIMTAB_NOTIFICATIONS_DIR": "",
         "TRIMTAB_JOB_SECRET_NAME": "",
         "TRIMTAB_MAX_CONCURRENT_RECONCILES": "10",
+        "TRIMTAB_MAX_CONCURRENT_RUNS": "4",
+        "TRIMTAB_MAX_QUEUED_RUNS": "100",
         "TRIMTAB_RESYNC_SECONDS": "600",
         "TRIMTAB_LEASE_DURATION_SECONDS": "15",
         "TRIMTAB_LEASE_RENEW_SECONDS": "10",
@@ -101,6 +103,7 @@ def test_values_become_settings() -> None:
         "router": {"image": {"repository": "envoyproxy/envoy", "tag": "v1.36.2"}},
         "toolboxImage": {"repository": "toolbox", "digest": "sha256:" + "b" * 64},
         "maxConcurrentReconciles": 5,
+        "retraining": {"maxConcurrentRuns": 0, "maxQueuedRuns": 7},
         "resyncSeconds": 60,
         "leaderElection": {"leaseDurationSeconds": 60, "renewDeadlineSeconds": 40, "retryPeriodSeconds": 5},
         "logLevel": "DEBUG",
@@ -117,13 +120,15 @@ def test_values_become_settings() -> None:
         key: settings[f"TRIMTAB_{key}"]
         for key in (
             "MAX_CONCURRENT_RECONCILES",
+            "MAX_CONCURRENT_RUNS",
+            "MAX_QUEUED_RUNS",
             "RESYNC_SECONDS",
             "LEASE_DURATION_SECONDS",
             "LEASE_RENEW_SECONDS",
             "LEASE_RETRY_SECONDS",
         )
     }
-    assert list(numbers.values()) == ["5", "60", "60", "40", "5"]
+    assert list(numbers.values()) == ["5", "0", "7", "60", "60", "40", "5"]
     assert settings["TRIMTAB_LOG_LEVEL"] == "DEBUG"
     assert settings["TRIMTAB_LOG_FORMAT"] == "text"
     assert settings["HTTPS_PROXY"] == "http://proxy:3128"

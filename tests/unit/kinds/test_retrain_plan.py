@@ -143,15 +143,23 @@ def test_a_new_schedule_waits_and_says_for_what() -> None:
     assert given.requeue_after == timedelta(hours=12)
 
 
-def test_a_slot_that_came_is_recorded_before_its_job_is_made() -> None:
+def test_a_slot_that_came_is_recorded_and_given_a_place_before_its_job_is_made() -> None:
     obj = followed(schedule_object(triggers=HOURLY), "2030-01-02T02:00:00Z")
     first = planned(obj)
     assert (first.apply, runs(first)) == ((), [("Cron", LAST_HOUR, "Queued")])
     second = planned({**obj, "status": first.status})
-    (made,) = second.apply
-    assert made["metadata"]["name"] == name_of(obj, "Cron", LAST_HOUR) == only(second)["name"]
-    assert runs(second) == [("Cron", LAST_HOUR, "Queued")]
-    assert Ref("Job", "team-a", made["metadata"]["name"]) in second.keep
+    assert (second.apply, only(second)["admittedAt"], second.requeue_after) == ((), ago(0), timedelta(seconds=1))
+    third = planned({**obj, "status": second.status})
+    (made,) = third.apply
+    assert made["metadata"]["name"] == name_of(obj, "Cron", LAST_HOUR) == only(third)["name"]
+    assert runs(third) == [("Cron", LAST_HOUR, "Queued")]
+    assert Ref("Job", "team-a", made["metadata"]["name"]) in third.keep
+
+
+def test_where_there_is_no_limit_the_job_is_made_from_the_record() -> None:
+    unlimited = replace(SEEN, platform=replace(SEEN.platform, max_concurrent_runs=0))
+    given = planned(running("Queued"), unlimited)
+    assert (len(given.apply), only(given).get("admittedAt")) == (1, None)
 
 
 def test_of_missed_slots_only_the_last_one_runs() -> None:

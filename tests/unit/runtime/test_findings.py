@@ -134,11 +134,20 @@ def test_retraining():
     assert value(found, "trimtab_gate_delta_bound", metric="roc_auc", bound="lower", **of) == -0.03
 
 
+def test_a_run_that_waits_for_its_turn():
+    obj = schedule()
+    waiting = {"trigger": "Manual", "stage": "Queued", "reason": "AwaitingPlace"}
+    assert value(scraped(Held(obj)), "trimtab_retrain_queued", name="weekly") == 0
+    obj["status"]["runs"] = [waiting, *obj["status"]["runs"]]
+    assert value(scraped(Held(obj)), "trimtab_retrain_queued", name="weekly") == 1
+
+
 def test_a_schedule_that_never_ran_says_little():
     obj = schedule()
     obj["status"] = {}
     assert {name for name, _ in scraped(Held(obj))} == {
         "trimtab_retrain_awaiting_approval",
+        "trimtab_retrain_queued",
         "trimtab_retrain_suspended",
         "trimtab_retrain_circuit_open",
         "trimtab_retrain_consecutive_failures",

@@ -32,7 +32,10 @@ def _times(done: Pass) -> Iterator[timedelta | None]:
     run = present(status.runs)
     if run is not None:
         begins = run.stage == "Queued" and (
-            done.step is None or bool(done.step.apply) or done.step.run.name != run.name
+            done.step is None
+            or bool(done.step.apply)
+            or done.step.run.name != run.name
+            or run.admitted_at is not None
         )
         yield AT_LEAST if begins else WHILE_WORKING
         if run.promoted_at is not None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from trimtab.core.api import DNS_LABEL, NAME_LIMIT, ApiModel, Conditions, matching, rule
+from trimtab.core.api import DNS_LABEL, NAME_LIMIT, ApiModel, Conditions, matching, rule, rules
 from trimtab.core.objects import Object
 from trimtab.core.schema import AGE, READY, Column, Definition, Names
 from trimtab.kinds.retrainschedule.gate import Gate
@@ -47,6 +47,17 @@ class Notify(ApiModel):
 class Spec(ApiModel):
     """When to train, by which Job, and what the result must show before it serves."""
 
+    model_config = {
+        **ApiModel.model_config,
+        "json_schema_extra": rules(
+            rule(
+                "!has(self.priority) || self.priority == 0 || !has(self.job.queueName) || self.job.queueName == ''",
+                "priority is for the operator's own line; with job.queueName Kueue decides, by job.priorityClassName: "
+                "leave one of them out",
+            ),
+        ),
+    }
+
     model: Annotated[
         str,
         matching(
@@ -69,6 +80,9 @@ class Spec(ApiModel):
     concurrency_policy: Literal["Forbid", "Replace", "Queue"] = "Forbid"
     """What becomes of a scheduled or manual run while another one is under way: Forbid drops it, Replace ends the other
     one unless it is being rolled out, Queue lets the newest wait. Runs for drift and performance always wait."""
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    """Which run of this namespace trains first when more are to begin than may train at once (the chart's
+    retraining.maxConcurrentRuns): the higher number. With job.queueName Kueue decides."""
     cooldown_seconds: Annotated[int, Field(ge=0, le=31_536_000)] = 86_400
     """How long after the end of a run none is started for drift or performance."""
     max_runs_per_week: Annotated[int, Field(ge=1, le=168)] = 7

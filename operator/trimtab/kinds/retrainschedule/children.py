@@ -16,13 +16,13 @@ from trimtab.core.objects import GROUP, JOB, Object
 from trimtab.core.platform import Platform
 from trimtab.kinds.retrainschedule.api import RetrainSchedule
 from trimtab.kinds.retrainschedule.gate import METRICS, Gate
+from trimtab.kinds.retrainschedule.line import KUEUE
 from trimtab.kinds.retrainschedule.observe import Registered, experiment
 from trimtab.kinds.retrainschedule.runs import Run
 from trimtab.kinds.retrainschedule.training import trainer_container, trainer_volumes
 
 RUN = f"{GROUP}/run-name"
 TRIGGER = f"{GROUP}/trigger"
-QUEUE = "kueue.x-k8s.io/queue-name"
 TRAINER, EVALUATOR = "trainer", "evaluate"
 GRACE_SECONDS = 120
 GATE_SECONDS = 1800
@@ -40,7 +40,7 @@ def train_job(schedule: RetrainSchedule, run: Run, registered: Registered, champ
     """The Job that trains for a run. `champion` is the version that is to be beaten, or empty."""
     spec = schedule.spec.job
     labels = _labels(schedule, run, "trainer")
-    extra = {QUEUE: spec.queue_name} if spec.queue_name else {}
+    extra = {KUEUE: spec.queue_name} if spec.queue_name else {}
     body: dict[str, Any] = {
         "backoffLimit": spec.backoff_limit,
         "activeDeadlineSeconds": spec.active_deadline_seconds,

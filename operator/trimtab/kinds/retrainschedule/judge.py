@@ -11,6 +11,7 @@ from trimtab.core.conditions import Condition
 from trimtab.kinds.retrainschedule.api import RetrainSchedule, Status
 from trimtab.kinds.retrainschedule.due import Occasion, part
 from trimtab.kinds.retrainschedule.limits import opened
+from trimtab.kinds.retrainschedule.line import AWAITING
 from trimtab.kinds.retrainschedule.observe import Observed, present
 from trimtab.kinds.retrainschedule.runs import BAD, Run
 from trimtab.kinds.retrainschedule.take import Taken
@@ -73,6 +74,8 @@ def _under_way(run: Run, step: Step | None) -> tuple[Condition, ...]:
         )
     if run.stage == "AwaitingApproval":
         return conditions.ready("AwaitingApproval", message)
+    if run.reason == AWAITING:
+        return conditions.ready("RunQueued", message)
     return conditions.ready("RunUnderWay", f"{message} ({run.stage})")
 
 

@@ -16,6 +16,7 @@ from trimtab.core.objects import JOB, Object, Ref, condition
 from trimtab.core.platform import Platform
 from trimtab.core.view import View
 from trimtab.kinds.retrainschedule.api import RetrainSchedule
+from trimtab.kinds.retrainschedule.line import Stand, joined, others
 from trimtab.kinds.retrainschedule.runs import Run
 
 ALIAS = re.compile(r"^models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)$")
@@ -105,6 +106,8 @@ class Observed:
     """Why something of MLflow is not known."""
     channels: frozenset[str] = frozenset()
     delivered: frozenset[str] = frozenset()
+    line: Sequence[Stand] = ()
+    """The other runs of the namespace that train or wait for their turn, as long as an own one has not begun."""
 
 
 def model_ref(obj: Object) -> Ref:
@@ -113,10 +116,10 @@ def model_ref(obj: Object) -> Ref:
 
 
 def references(obj: Object) -> Sequence[Ref]:
-    """The MLModel, and the ModelDeployments of the triggers."""
+    """The MLModel, the ModelDeployments of the triggers, and the line that a run waits in."""
     namespace, triggers = obj["metadata"]["namespace"], obj.get("spec", {}).get("triggers") or {}
     named = {str((triggers.get(kind) or {}).get("deployment", "")) for kind in ("drift", "performance")} - {""}
-    return [model_ref(obj), *(Ref("ModelDeployment", namespace, name) for name in sorted(named))]
+    return [model_ref(obj), *(Ref("ModelDeployment", namespace, name) for name in sorted(named)), *joined(obj)]
 
 
 def experiment(schedule: RetrainSchedule) -> str:
@@ -164,7 +167,15 @@ async def observe(
         silence=asked.silence,
         channels=notifier.channels(),
         delivered=notifier.delivered(message_keys(schedule)),
+        line=_line(schedule, view, platform),  # after all questions: nothing may come between this look and the plan
     )
+
+
+def _line(schedule: RetrainSchedule, view: View, platform: Platform) -> Sequence[Stand]:
+    run = present(schedule.status.runs)
+    if run is None or run.stage != "Queued" or not platform.max_concurrent_runs:
+        return ()
+    return others(view, schedule.metadata["namespace"], schedule.metadata["uid"])
 
 
 @dataclass

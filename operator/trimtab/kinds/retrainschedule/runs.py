@@ -43,6 +43,10 @@ class Run(ApiModel):
     """Why, or what it waits for."""
     recorded_at: Time
     """When the trigger was taken."""
+    queued_at: Time | None = None
+    """Since when it waits, where that is longer: a run that takes over from one that waited takes its turn, too."""
+    admitted_at: Time | None = None
+    """When it was given one of the places to train in its namespace."""
     started_at: Time | None = None
     """When its Job was seen."""
     ended_at: Time | None = None

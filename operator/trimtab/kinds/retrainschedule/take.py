@@ -100,7 +100,8 @@ def _once(schedule: RetrainSchedule, taken: Taken, occasion: Occasion, now: date
     over = [ended(run, "Superseded", "Replaced", f"a newer run was asked for: {occasion.why}", now) for run in gone]
     names = {run.name: run for run in over}
     status = taken.status.model_copy(update={"runs": [names.get(run.name, run) for run in runs]})
-    return _recorded(schedule, replace(taken, status=status, ended=[*taken.ended, *over]), occasion, now)
+    waited = next((run.queued_at or run.recorded_at for run in gone if run.stage == "Queued"), None)
+    return _recorded(schedule, replace(taken, status=status, ended=[*taken.ended, *over]), occasion, now, waited)
 
 
 def _by_evidence(schedule: RetrainSchedule, taken: Taken, occasion: Occasion, now: datetime) -> Taken:
@@ -121,8 +122,11 @@ def _by_evidence(schedule: RetrainSchedule, taken: Taken, occasion: Occasion, no
     return _recorded(schedule, taken, occasion, now)
 
 
-def _recorded(schedule: RetrainSchedule, taken: Taken, occasion: Occasion, now: datetime) -> Taken:
-    """The record of a new run. One that is recorded already was started by this very occasion, and stays as it is."""
+def _recorded(
+    schedule: RetrainSchedule, taken: Taken, occasion: Occasion, now: datetime, waited: str | None = None
+) -> Taken:
+    """The record of a new run. One that is recorded already was started by this very occasion, and stays as it is.
+    `waited` is since when the one has waited whose turn it takes over."""
     name, status = run_name(schedule, occasion.trigger, occasion.slot), taken.status
     if any(run.name == name for run in status.runs):
         return replace(taken, status=_done_with(status, occasion))
@@ -133,6 +137,7 @@ def _recorded(schedule: RetrainSchedule, taken: Taken, occasion: Occasion, now: 
         slot=occasion.slot,
         stage_at=at,
         recorded_at=at,
+        queued_at=waited,
         cause=occasion.why,
         message=occasion.why,
         excess=occasion.excess,

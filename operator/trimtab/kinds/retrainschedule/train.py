@@ -13,6 +13,7 @@ from typing import Any
 from trimtab.core import pods
 from trimtab.core.conditions import parse_time, timestamp
 from trimtab.core.objects import Object, condition
+from trimtab.kinds.retrainschedule.admission import held_up, leaves
 from trimtab.kinds.retrainschedule.api import RetrainSchedule
 from trimtab.kinds.retrainschedule.children import NOTHING_TO_DO, TRAINER, train_job
 from trimtab.kinds.retrainschedule.observe import Observed
@@ -35,21 +36,23 @@ LOST_AFTER = timedelta(seconds=60)
 
 
 def begin(schedule: RetrainSchedule, run: Run, seen: Observed, now: datetime) -> Step:
-    """Make the Job, or adopt it. The run is Training only once its Job was seen."""
+    """Make the Job when there is a place for it, or adopt it. The run is Training only once its Job was seen."""
     job = seen.jobs.get(run.name)
     if job is not None:
         at = job["metadata"].get("creationTimestamp") or timestamp(now)
-        return enters(run, "Training", f"Job {run.name} trains", now, started_at=at)
+        return enters(run, "Training", f"Job {run.name} trains", now, started_at=at, reason="")
     if schedule.spec.suspend:
         return Step(ended(run, "Skipped", "Suspended", "spec.suspend was set before its Job began", now))
     if schedule.status.circuit.opened_at is not None:
         return Step(ended(run, "Skipped", "CircuitOpen", "the circuit opened before its Job began", now))
     if seen.registered is None:
-        return waits(run, f"MLModel {schedule.spec.model} has to exist, with an alias as its source")
+        return waits(leaves(run), f"MLModel {schedule.spec.model} has to exist, with an alias as its source")
     if seen.alias is None:
-        return waits_for_mlflow(run, seen)
+        return waits_for_mlflow(leaves(run), seen)
+    if (held := held_up(schedule, run, seen, now)) is not None:
+        return held
     wanted = train_job(schedule, run, seen.registered, seen.alias, seen.platform)
-    step = waits(run, f"Job {run.name} is being made", model=seen.registered.name)
+    step = waits(run, f"Job {run.name} is being made", model=seen.registered.name, reason="")
     return Step(step.run, apply=(wanted,))
 
 
