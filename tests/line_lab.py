@@ -68,6 +68,7 @@ class LineLab:
         self.born: Counter[str] = Counter()
         self.started: list[str] = []
         self.writes = 0
+        self.kill_at = 0
         self.under_way: dict[Ref, Pass] = {}
         self._ghosts: list[Pass] = []
         self.cluster.put(model_object())
@@ -79,10 +80,10 @@ class LineLab:
 
     # What the test does.
 
-    def restart(self) -> None:
-        """Another process. Some of the old one's requests are lost, and others land when the new one has looked."""
+    def restart(self, late: float = 0.5) -> None:
+        """Another process. Some of the old one's requests are lost, others land late: when the new one has looked."""
         for flight in self.under_way.values():
-            if self.chance.random() < 0.5:
+            if self.chance.random() < late:
                 self._ghosts.append(flight)
             else:
                 flight.close()
@@ -98,6 +99,9 @@ class LineLab:
         for step in range(steps):
             if step in deaths:
                 self.restart()
+            if self.kill_at and self.writes >= self.kill_at:
+                self.kill_at = 0
+                self.restart(late=0)
             if (
                 not self.under_way
                 and not self._ghosts

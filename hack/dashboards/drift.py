@@ -140,9 +140,12 @@ BOARD = Board(
                 above=1,
             ),
             Panel(
-                "Waits for approval",
-                {"{{name}}": schedule("trimtab_retrain_awaiting_approval")},
-                "1 while a run does.",
+                "Waits",
+                {
+                    "{{name}} for approval": schedule("trimtab_retrain_awaiting_approval"),
+                    "{{name}} for its turn": schedule("trimtab_retrain_queued"),
+                },
+                "1 while a run waits for a person, or for others of its namespace to train.",
                 kind="stat",
                 width=6,
             ),
