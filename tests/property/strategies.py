@@ -227,7 +227,7 @@ def _monitoring(node: crdcheck.Schema) -> SearchStrategy[Object]:
             own = [ordered(entry) for entry in drift.get("features", ())]
             drawn = {**drawn, "drift": {**ordered(drift), "features": own}}
         if quality is not None:
-            small = quality.get("metric", "Accuracy") in ("Brier", "MAE")
+            small = quality.get("metric", "Accuracy") in ("Brier", "MAE", "RMSE")
             kept = {key: value for key, value in quality.items() if key not in ("warnBelow", "warnAbove")}
             drawn = {**drawn, "quality": {**kept, "warnAbove" if small else "warnBelow": "0.25"}}
         return drawn

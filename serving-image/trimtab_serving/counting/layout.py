@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from trimtab_serving.bundle import BundleInfo
 from trimtab_serving.counting.profile import Category, Feature, Moments, Numeric, Profile, Score
 
-VERSION = 2
+VERSION = 3
 
 CODES = (200, 400, 401, 403, 404, 405, 406, 408, 409, 411, 413, 415, 422, 429, 499, 500, 501, 503, 504, 599)
 """The status codes told apart; 499 and 599 stand for any other of their class."""

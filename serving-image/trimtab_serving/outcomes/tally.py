@@ -24,6 +24,12 @@ MAX_CONFUSION_CLASSES = 32
 DELAY_EDGES = (1, 10, 60, 600, 3600, 21600, 86400, 172800, 345600, 604800, 1209600, 2592000)
 """Seconds from prediction to its outcome."""
 
+LARGEST_ERROR = 1e30
+"""Of a regression. What is farther off, or no number, is not counted: one such label would hide all others."""
+
+_ERRORS = ("sum", "absolute", "squares", "fourths")
+"""What is summed of truth less prediction: itself, its absolute value, its square and its fourth power."""
+
 REFUSALS = ("forged", "expired", "replayed", "revision", "label")
 _PROBABILITY_EDGES = tuple(step / 50 for step in range(1, 50))
 
@@ -67,7 +73,7 @@ class Tally:
         self._refused = self._delays + delays
         self._tables = self._refused + len(REFUSALS)
         self.whole = self._tables + REVISIONS * self.per_revision
-        self.sums_per_revision = 2 * BUCKETS + 3
+        self.sums_per_revision = 2 * BUCKETS + len(_ERRORS)
         self.sums = REVISIONS * self.sums_per_revision
 
     def refuse(self, counts: Counts, why: str) -> None:
@@ -119,10 +125,10 @@ class Tally:
         start = self._tables + table * self.per_revision
         if not self.classes:
             error = float(label) - token.score
-            if math.isfinite(error):
+            if abs(error) <= LARGEST_ERROR:
                 counts.whole[start + self._errors] += 1
-                sums = (table + 1) * self.sums_per_revision - 3
-                counts.sums[sums : sums + 3] += np.array([error, abs(error), error * error])
+                end = (table + 1) * self.sums_per_revision
+                counts.sums[end - len(_ERRORS) : end] += np.array([error, abs(error), error**2, error**4])
             return
         if not math.isnan(token.score):
             cell = bisect_right(self.edges, token.score)
@@ -160,6 +166,6 @@ class Tally:
         else:
             told["errors"] = {
                 "n": whole[self._errors],
-                **dict(zip(("sum", "absolute", "squares"), sums[-3:], strict=True)),
+                **dict(zip(_ERRORS, sums[-len(_ERRORS) :], strict=True)),
             }
         return told

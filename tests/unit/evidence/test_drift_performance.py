@@ -2,7 +2,9 @@
 
 import math
 import random
+import statistics
 
+import numpy as np
 import pytest
 
 from trimtab.evidence.drift.degradation import Detector, Limit
@@ -46,7 +48,39 @@ def test_figures_of_a_number():
     assert (mae.name, mae.value, rmse.name, rmse.value) == ("MAE", 1.5, "RMSE", math.sqrt(3.5))
     half = 1.96 * math.sqrt((3.5 - 2.25) / 4)
     assert (mae.lower, mae.upper) == pytest.approx((1.5 - half, 1.5 + half), abs=1e-4)
-    assert (rmse.lower, rmse.upper) == (None, None)
+    assert (rmse.lower, rmse.upper) == (None, None), "how the squares spread is not known"
+
+
+def test_the_root_of_a_mean_square_has_the_roots_of_its_bounds():
+    values = [1.0, -2.0, 0.5, 3.0, -1.5, 0.25]
+    sums = [math.fsum(power(v) for v in values) for power in (float, abs, lambda v: v**2, lambda v: v**4)]
+    _, rmse = realised(Labels(errors=(6.0, *sums)))
+    squares = [v * v for v in values]
+    mean, half = sum(squares) / 6, 1.959964 * statistics.pstdev(squares) / math.sqrt(6)
+    assert rmse.value == pytest.approx(math.sqrt(mean))
+    assert (rmse.lower, rmse.upper) == pytest.approx((math.sqrt(mean - half), math.sqrt(mean + half)))
+    _, wide = realised(Labels(errors=(2.0, 3.0, 3.0, 9.0, 81.0)))
+    assert (wide.lower, wide.upper) == (0.0, pytest.approx(math.sqrt(4.5 + 1.959964 * 4.5 / math.sqrt(2))))
+
+
+@pytest.mark.parametrize(
+    ("draw", "rmse", "rows", "least"),
+    [
+        ("normal", 1.0, 500, 0.935),
+        ("uniform", math.sqrt(1 / 3), 500, 0.935),
+        ("laplace", math.sqrt(2), 500, 0.915),
+        ("laplace", math.sqrt(2), 2_000, 0.93),
+    ],
+)
+def test_the_interval_of_a_root_mean_square_holds_the_truth_as_often_as_it_says(draw, rmse, rows, least):
+    dice = np.random.default_rng(11)
+    found = []
+    for _ in range(2_000):
+        errors = dice.uniform(-1, 1, rows) if draw == "uniform" else getattr(dice, draw)(size=rows)
+        sums = errors.sum(), np.abs(errors).sum(), (errors**2).sum(), (errors**4).sum()
+        interval = realised(Labels(errors=(float(rows), *map(float, sums))))[1]
+        found.append(interval.lower <= rmse <= interval.upper)
+    assert least <= np.mean(found) <= 0.965
 
 
 def test_without_labels_nothing_is_said():
@@ -161,13 +195,24 @@ def test_more_false_alarms_allowed_need_less_proof():
 
 def errors(dice, spread, rows=20):
     values = [dice.gauss(0, spread) for _ in range(rows)]
-    return Labels(errors=(rows, sum(values), sum(map(abs, values)), sum(v * v for v in values)))
+    sums = sum(values), sum(map(abs, values)), sum(v * v for v in values), sum(v**4 for v in values)
+    return Labels(errors=(rows, *sums))
 
 
-@pytest.mark.parametrize(("spread", "alarmed"), [(1.0, False), (1.25, False), (1.6, True)])
-def test_errors_are_held_to_their_limit_by_blocks(spread, alarmed):
-    """The mean absolute error of a normal is 0.8 deviations; the limit is 1."""
-    dice, detector = random.Random(3), Detector(Limit("MAE", 1.0, 100), 300, 1)
+@pytest.mark.parametrize(
+    ("metric", "limit", "spread", "alarmed"),
+    [
+        ("MAE", 1.0, 1.0, False),
+        ("MAE", 1.0, 1.25, False),
+        ("MAE", 1.0, 1.6, True),
+        ("RMSE", 1.25, 1.0, False),
+        ("RMSE", 1.25, 1.25, False),
+        ("RMSE", 1.25, 1.6, True),
+    ],
+)
+def test_errors_are_held_to_their_limit_by_blocks(metric, limit, spread, alarmed):
+    """The mean absolute error of a normal is 0.8 deviations."""
+    dice, detector = random.Random(3), Detector(Limit(metric, limit, 100), 300, 1)
     assert (run(detector, 150, lambda: errors(dice, spread)) is not None) == alarmed
 
 
@@ -188,7 +233,7 @@ def test_ranking_is_held_to_its_limit_by_blocks(separation, alarmed):
 
 
 def test_a_metric_that_labels_do_not_have_is_never_broken():
-    for metric in ("Brier", "MAE", "RocAuc"):
+    for metric in ("Brier", "MAE", "RMSE", "RocAuc"):
         detector = Detector(Limit(metric, 0.1, 50), 300, 1)
         for _ in range(20):
             detector.take(Labels((0.5,), (5, 5), (5, 5)))

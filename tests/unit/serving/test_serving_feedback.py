@@ -139,9 +139,10 @@ def test_without_a_user_outcomes_share_a_bucket(office: Office) -> None:
 
 def test_the_errors_of_a_regression() -> None:
     office = Office()
-    for predicted, truth in ((1.0, 1.5), (2.0, 1.0), (math.nan, 1.0)):
+    for predicted, truth in ((1.0, 1.5), (2.0, 1.0), (math.nan, 1.0), (0.0, 1e31), (0.0, -1e308)):
         office.post({"token": office.token(predicted, -1), "label": truth})
-    assert office.told["revisions"][0]["errors"] == {"n": 2, "sum": -0.5, "absolute": 1.5, "squares": 1.25}
+    sums = {"sum": -0.5, "absolute": 1.5, "squares": 1.25, "fourths": 1.0625}
+    assert office.told["revisions"][0]["errors"] == {"n": 2, **sums}
     assert office.refused({"token": office.token(1.0, -1), "label": "high"}) == (
         400,
         "label is 'high'; it must be a finite number",

@@ -69,6 +69,20 @@ class _Errors(Part):
     sum: Limited
     absolute: Annotated[float, Field(ge=0, le=1e150)]
     squares: Annotated[float, Field(ge=0, le=1e150)]
+    fourths: Annotated[float, Field(ge=0, le=1e150)] | None = None
+    """None where an older server does not count them."""
+
+    @property
+    def sums(self) -> tuple[float, ...]:
+        """As labels have them."""
+        known = (float(self.n), self.sum, self.absolute, self.squares)
+        return known if self.fourths is None else (*known, self.fourths)
+
+    def sound(self) -> bool:
+        """Whether there are numbers with such sums (Cauchy and Schwarz)."""
+        most = 1 + 1e-9
+        sound = abs(self.sum) <= self.absolute * most and self.absolute**2 <= self.n * self.squares * most
+        return sound and (self.fourths is None or self.squares**2 <= self.n * self.fourths * most)
 
 
 class _Revision(Part):
@@ -166,13 +180,12 @@ def question(port: int = PORT) -> Question[Reading]:
 
 
 def _labels(row: _Revision, delays: tuple[int, ...]) -> Labels:
-    errors = row.errors
     return Labels(
         row.scores.edges if row.scores else (),
         row.scores.n if row.scores else (),
         row.scores.right if row.scores else (),
         tuple(chain.from_iterable(row.confusion)),
-        (float(errors.n), errors.sum, errors.absolute, errors.squares) if errors else (),
+        row.errors.sums if row.errors else (),
         delays,
     )
 
@@ -210,13 +223,8 @@ def _check_labels(row: _Revision) -> None:
         sound = all(some <= every for some, every in zip(right, told, strict=True))
         demand(sound, "outcomes.scores: more labels are right than there are")
     demand({len(line) for line in row.confusion} <= {len(row.confusion)}, "outcomes.confusion is not square")
-    if row.errors is not None:
-        n, squares = row.errors.n, row.errors.squares
-        # No n numbers have a larger sum of absolute values for their squares (Cauchy and Schwarz).
-        sound = row.errors.absolute**2 <= n * squares * (1 + 1e-9) and abs(row.errors.sum) <= row.errors.absolute * (
-            1 + 1e-9
-        )
-        demand(sound, "outcomes.errors: sums and squares contradict each other")
+    sound = row.errors is None or row.errors.sound()
+    demand(sound, "outcomes.errors: sums and squares contradict each other")
 
 
 def _growing(told: _Document) -> Mapping[str, tuple[float, ...]]:

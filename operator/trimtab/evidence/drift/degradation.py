@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from trimtab.evidence import means
 from trimtab.evidence.drift.labels import Labels
-from trimtab.evidence.drift.performance import auc, auc_error, losses
+from trimtab.evidence.drift.performance import auc, auc_error, error_of, losses
 
 YEAR = 365 * 86_400
 STAKES = (0.1, 0.3, 1.0)
@@ -27,7 +27,7 @@ class Limit(NamedTuple):
     """What quality is held to."""
 
     metric: str
-    """Accuracy or RocAuc, which must not be below the value; Brier or MAE, which must not be above it."""
+    """Accuracy or RocAuc, which must not be below the value; Brier, MAE or RMSE, which must not be above it."""
     value: float
     least: int = 500
     """Labels before anything is said."""
@@ -70,7 +70,7 @@ class Detector:
 
     def take(self, labels: Labels) -> None:
         """Take in the labels of a bucket."""
-        if self.limit.metric in ("RocAuc", "MAE"):
+        if self.limit.metric in ("RocAuc", "MAE", "RMSE"):
             self._take_block(labels)
             return
         value = self.limit.value
@@ -95,13 +95,11 @@ class Detector:
 
     def _standard_errors(self, block: Labels) -> float | None:
         """How many standard errors the block is on the wrong side of the limit; None when it cannot be told."""
-        if self.limit.metric == "MAE":
-            if not block.errors:
-                return None
-            rows, _, absolute, squares = block.errors
-            mean = absolute / rows
-            error = math.sqrt(max(squares / rows - mean * mean, 0.0) / rows)
-            return (mean - self.limit.value) / error if error > 0 else None
+        if self.limit.metric in ("MAE", "RMSE"):
+            mean, error = error_of(self.limit.metric, block) or (0.0, 0.0)
+            # The squares have a mean, and the limit of their root is squared too.
+            limit = self.limit.value if self.limit.metric == "MAE" else self.limit.value**2
+            return (mean - limit) / error if error > 0 else None
         negative = [float(n - a) for n, a in zip(block.scored, block.right, strict=True)]
         value = auc(block.right, negative) if block.classes == 2 and block.scored else None
         if value is None:

@@ -31,7 +31,8 @@ class Labels:
     confusion: Cells = ()
     """Labels by predicted and true class, row by row."""
     errors: Values = ()
-    """Of a regression: labels, and the sums of truth less prediction, of its absolute value, and of its square."""
+    """Of a regression: labels, and the sums of truth less prediction, of its absolute value, and of its square; and of
+    its fourth power, where that is counted."""
     delays: Cells = ()
     """Labels of any version by the time they took."""
 

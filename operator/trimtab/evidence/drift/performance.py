@@ -116,6 +116,18 @@ def losses(name: str, labels: Labels) -> list[tuple[int, float]]:
     return [part for x, a, n in cells for part in ((a, (1 - x) ** 2), (n - a, x * x)) if part[0]]
 
 
+def error_of(name: str, labels: Labels) -> tuple[float, float] | None:
+    """The mean of the absolute errors (MAE) or of their squares (RMSE) of a regression, and its standard error.
+
+    None where there are no errors, or no sums to tell how they spread.
+    """
+    place = 2 if name == "MAE" else 3
+    if len(labels.errors) < place + 2:
+        return None
+    rows, total, squares = labels.errors[0], *labels.errors[place : place + 2]
+    return total / rows, math.sqrt(max(squares / rows - (total / rows) ** 2, 0.0) / rows)
+
+
 def _correct(labels: Labels) -> int:
     size = labels.classes
     return sum(labels.confusion[:: size + 1]) if size else sum(labels.right)
@@ -154,9 +166,19 @@ def _mean(name: str, rows: float, total: float, squares: float) -> Metric:
 
 
 def _regression(labels: Labels) -> Iterator[Metric]:
-    rows, _, absolute, squares = labels.errors
+    """MAE with the interval of a mean; RMSE with the roots of the bounds of the mean squared error.
+
+    A growing function of a parameter carries its interval over, and to first order this one is that of the delta method
+    (Casella and Berger, Statistical Inference, 2002, 5.5.4); below zero it cannot go.
+    """
+    rows, _, absolute, squares = labels.errors[:4]
     yield _mean("MAE", rows, absolute, squares)
-    yield Metric("RMSE", math.sqrt(max(squares, 0.0) / rows))
+    value, found = math.sqrt(max(squares, 0.0) / rows), error_of("RMSE", labels)
+    if found is None:
+        yield Metric("RMSE", value)
+        return
+    mean, error = found
+    yield Metric("RMSE", value, *(math.sqrt(max(mean + side * Z * error, 0.0)) for side in (-1, 1)))
 
 
 def _recalls(labels: Labels, classes: Sequence[str]) -> Iterator[Metric]:

@@ -102,7 +102,7 @@ def _message(state: QualityState, quality: Quality, limit: Limit | None) -> str:
     if state == "InsufficientData":
         missing = limit.least - quality.labels
         return f"{quality.labels} labels came back; {missing} more are needed before anything is said"
-    side = "above" if limit.metric in ("Brier", "MAE") else "below"
+    side = "above" if limit.metric in ("Brier", "MAE", "RMSE") else "below"
     delay = quality.delay
     late = f", half of them within {span(int(delay))}" if delay is not None and math.isfinite(delay) else ""
     told = f"{limit.metric} is {number(value)} over the last {quality.labels} labels{late}"

@@ -84,13 +84,13 @@ class QualitySpec(ApiModel):
             rule(
                 "self.metric in ['Accuracy', 'RocAuc'] ? has(self.warnBelow) && !has(self.warnAbove)"
                 " : has(self.warnAbove) && !has(self.warnBelow)",
-                "monitoring.quality: Accuracy and RocAuc need warnBelow alone, Brier and MAE need warnAbove alone",
+                "monitoring.quality: Accuracy and RocAuc need warnBelow alone, Brier, MAE and RMSE warnAbove alone",
             )
         ),
     }
 
-    metric: Literal["Accuracy", "RocAuc", "Brier", "MAE"] = "Accuracy"
-    """What is held to the limit. RocAuc and Brier need two classes, MAE a number."""
+    metric: Literal["Accuracy", "RocAuc", "Brier", "MAE", "RMSE"] = "Accuracy"
+    """What is held to the limit. RocAuc and Brier need two classes, MAE and RMSE a number."""
     warn_below: (
         Annotated[
             str,
@@ -114,7 +114,7 @@ class QualitySpec(ApiModel):
         ]
         | None
     ) = None
-    """For Brier and MAE: proof that the metric is above this is a condition."""
+    """For Brier, MAE and RMSE: proof that the metric is above this is a condition."""
     min_labels: Annotated[int, Field(ge=50, le=1_000_000)] = 500
     """The newest labels that are judged together; with fewer nothing is said."""
 
