@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from bench.drift.show import show
-from bench.drift.simulated import cost, delays, stationary
+from bench.drift.simulated import apart, cost, cycles, delays, stationary
 
 
 def main() -> None:
@@ -25,6 +25,8 @@ def main() -> None:
     dice, began = np.random.default_rng(given.seed), time.process_time()
     show("False episodes a month (share of the time in alarm), without drift", stationary(dice, given.months))
     show("Minutes from a shift to the alarm, median", delays(dice, given.runs))
+    show("A daily cycle of 0.5 sd: alarms without a shift, and minutes to one", cycles(dice, given.months, given.runs))
+    show("Alarms a month where five features hang on slow weather", apart(dice, given.months))
     show("Looks at 20 numbers, of one deployment and of many", cost(dice))
     print(f"\n{time.process_time() - began:.0f} s of processor time")
 

@@ -44,7 +44,7 @@ def values(dice: Dice, counts: NDArray[Any]) -> NDArray[Any]:
 
 def tables(dice: Dice, mix: Mix, counts: NDArray[Any]) -> dict[str, pd.DataFrame]:
     """The stream as rows, and the reference."""
-    known = reference_of(dice, replace(mix, hourly=False), 1)[:, 0]
+    known = reference_of(dice, replace(mix, hourly=False), 1)[mix.windows[0]][:, 0]
     training = [np.repeat(np.arange(GROUPS), dice.multinomial(REFERENCE, row / row.sum())) for row in known]
     drawn = [stats.norm.ppf((dice.permutation(groups) + dice.random(REFERENCE)) / GROUPS) for groups in training]
     return {
@@ -68,7 +68,7 @@ def simulated(dice: Dice, mix: Mix, days: int) -> Simulated:
     at = np.arange(DAY, buckets, HOUR)
     ends = np.cumsum(counts[0].sum(axis=1))
     starts = np.concatenate([[0], ends])
-    bounds = [(int(starts[place + 1 - mix.window]), int(ends[place])) for place in at]
+    bounds = [(int(starts[place + 1 - mix.windows[0]]), int(ends[place])) for place in at]
     size = max(1, int(np.median([stop - start for start, stop in bounds])))
     given = tables(dice, mix, counts)
     told = {"Trimtab": alarms(found.ours)[at], "PSI > 0.2": found.psi[at], "p < 0.05": found.p_value[at]}

@@ -5,27 +5,22 @@ tests/contract holds it against the operator's own code, look by look.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from bench.drift.mixes import DAY, FEATURES, GROUPS, HOUR, Mix
+from bench.drift.mixes import DAY, FEATURES, GROUPS, HOUR, Mix, windowed
 from trimtab.evidence.drift.history import SPREAD_OVER
-from trimtab.evidence.drift.significance import CALM
+from trimtab.evidence.drift.significance import CALM, LEAST_PAIRS
 
 LEAST, DISCOVERIES, WARN, RUN = 200, 0.01, 0.2, 3
 
 
-def moving(values: np.ndarray, width: int) -> np.ndarray:
-    """Sums over the last `width` buckets, fewer at the beginning; axis 1."""
-    whole = np.cumsum(values, axis=1)
-    whole[:, width:] -= whole[:, :-width].copy()
-    return whole
-
-
-def design(counts: np.ndarray, width: int) -> np.ndarray:
-    """The design effect [feature, bucket], as evidence.drift.history has it."""
+def design(counts: np.ndarray, widths: Sequence[int]) -> dict[int, np.ndarray]:
+    """The design effect [feature, bucket] in windows of these widths, as evidence.drift.history has it."""
     rows = counts.sum(axis=2, keepdims=True)
     hours = (counts.shape[0], -1, HOUR, GROUPS)
     squares = np.divide(counts**2, rows, out=np.zeros(counts.shape), where=rows > 0)
@@ -37,10 +32,11 @@ def design(counts: np.ndarray, width: int) -> np.ndarray:
     fit, freedom = calm(recent(fit), recent(freedom))
     effect = np.maximum(1.0, np.divide(fit, freedom, out=np.ones(fit.shape), where=freedom > 0))
     effect = effect.reshape(counts.shape[:2])
-    for scale, over in ((HOUR, DAY), (DAY, 7 * DAY)):
-        if scale <= width:
-            effect = np.maximum(effect, successions(counts, scale, over))
-    return effect
+    shown = {scale: successions(counts, scale, over) for scale, over in ((HOUR, DAY), (DAY, 7 * DAY))}
+    return {
+        width: np.maximum.reduce([effect, *(found for scale, found in shown.items() if scale <= width)])
+        for width in widths
+    }
 
 
 def recent(hours: np.ndarray) -> np.ndarray:
@@ -69,13 +65,15 @@ def successions(counts: np.ndarray, scale: int, over: int) -> np.ndarray:
     both = a + b
     terms = np.divide((b * m - a * n) ** 2, both * m * n, out=np.zeros(both.shape), where=both * m * n > 0)
     freedom = (both > 0).sum(axis=2) - 1
-    ratios = terms.sum(axis=2) / (freedom * (1 - 2 / (9 * freedom)) ** 3)
+    known = np.maximum(1, freedom)
+    ratios = np.where(freedom > 0, terms.sum(axis=2) / (known * (1 - 2 / (9 * known)) ** 3), np.nan)
     found = np.ones((features, buckets))
     kept = over // scale - 1
-    for last in range(5, ratios.shape[1] + 1):
-        middle = np.median(ratios[:, max(0, last - kept) : last], axis=1)
+    for last in range(LEAST_PAIRS, ratios.shape[1] + 1):
+        part = ratios[:, max(0, last - kept) : last]
+        enough = (freedom[:, max(0, last - kept) : last] > 0).sum(axis=1) >= LEAST_PAIRS
         start = (last + 1) * scale
-        found[:, start : start + scale] = np.maximum(1.0, middle)[:, None]
+        found[enough, start : start + scale] = np.maximum(1.0, np.nanmedian(part[enough], axis=1))[:, None]
     return found
 
 
@@ -88,25 +86,60 @@ class Looks:
     p_value: np.ndarray
 
 
-def looks(counts: np.ndarray, mix: Mix, reference: np.ndarray) -> Looks:
-    """`reference` is [feature, bucket or 1, group] of counts."""
-    now = moving(counts, mix.window)
+class Seen(NamedTuple):
+    """What one window says of each feature: [feature, bucket]."""
+
+    psi: np.ndarray
+    excess: np.ndarray
+    p_value: np.ndarray
+    bare: np.ndarray
+    """The p-value of independent rows."""
+    effective: np.ndarray
+    typical: np.ndarray
+    """Effective rows of the median feature: [bucket]."""
+
+
+def looks(counts: np.ndarray, mix: Mix, references: Mapping[int, np.ndarray], *, apart: bool = False) -> Looks:
+    """`references` are [feature, bucket or 1, group] counts, by window.
+
+    `apart` is not the operator's rule: each feature is judged in the shortest window that is long enough for it alone,
+    and not in that of the median feature.
+    """
+    effects = design(counts, mix.windows)
+    seen = [look(counts, width, references[width], effects[width]) for width in mix.windows]
+    typical = np.stack([one.typical for one in seen])
+    chosen = np.broadcast_to(first(typical >= LEAST, len(seen) - 1), counts.shape[:2])
+    if apart:
+        chosen = first(np.stack([one.effective for one in seen]) >= LEAST, chosen)
+    excess, p_values, effective = (
+        np.take_along_axis(np.stack(parts), chosen[None], axis=0)[0]
+        for parts in zip(*((one.excess, one.p_value, one.effective) for one in seen), strict=True)
+    )
+    ordered = np.sort(p_values, axis=0)
+    rates = ordered * FEATURES / np.arange(1, FEATURES + 1)[:, None]
+    limit = np.where(rates <= DISCOVERIES, ordered, -1).max(axis=0)
+    drifted = (excess >= WARN) & (p_values <= limit) & (effective >= LEAST)
+    ours = drifted.any(axis=0) & (typical.max(axis=0) >= LEAST)
+    return Looks(ours, (seen[0].psi > 0.2).any(axis=0), (seen[0].bare < 0.05).any(axis=0))
+
+
+def first(enough: np.ndarray, otherwise: np.ndarray | int) -> np.ndarray:
+    """The place along axis 0 of the first that is enough."""
+    return np.where(enough.any(axis=0), enough.argmax(axis=0), otherwise)
+
+
+def look(counts: np.ndarray, width: int, reference: np.ndarray, effect: np.ndarray) -> Seen:
+    """One window, with its design effect [feature, bucket]."""
+    now = windowed(counts, width)
     n, m = now.sum(axis=2), reference.sum(axis=2)
     p = (now + 0.5) / (n[..., None] + GROUPS / 2)
     q = (reference + 0.5) / (m[..., None] + GROUPS / 2)
     psi = ((p - q) * np.log(p / q)).sum(axis=2)
-    effect = design(counts, mix.window)
     with np.errstate(divide="ignore", invalid="ignore"):
         excess = psi - (GROUPS - 1) * effect * (1 / n + 1 / m)
         x2 = ((now * m[..., None] - reference * n[..., None]) ** 2 / (now + reference)).sum(axis=2) / (m * n)
-    p_values = stats.chi2.sf(x2 / effect, GROUPS - 1)
-    ordered = np.sort(p_values, axis=0) * FEATURES / np.arange(1, FEATURES + 1)[:, None]
-    limit = np.where(ordered <= DISCOVERIES, np.sort(p_values, axis=0), -1).max(axis=0)
-    ready = counts[0].sum(axis=1)
-    rows = moving(ready[None], mix.window)[0]
-    drifted = (excess >= WARN) & (p_values <= limit) & (n / effect >= LEAST)
-    ours = drifted.any(axis=0) & (rows / np.median(effect, axis=0) >= LEAST)
-    return Looks(ours, (psi > 0.2).any(axis=0), (stats.chi2.sf(x2, GROUPS - 1) < 0.05).any(axis=0))
+    bare, p_value = (stats.chi2.sf(x2 / divisor, GROUPS - 1) for divisor in (1, effect))
+    return Seen(psi, excess, p_value, bare, n / effect, n[0] / np.median(effect, axis=0))
 
 
 def alarms(found: np.ndarray) -> np.ndarray:
