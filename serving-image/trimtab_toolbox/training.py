@@ -116,8 +116,9 @@ def log_model(
 
 def _times_of(holdout: tuple[Any, ...], times: Times | None) -> Times | None:
     """The times of the holdout's rows, where those of the others are known; ValueError when they are not given."""
-    if len(holdout) > 2 or times is None or isinstance(times, str):
-        return holdout[2] if len(holdout) > 2 else times
+    own: Times | None = holdout[2] if len(holdout) > 2 else None
+    if own is not None or times is None or isinstance(times, str):
+        return times if own is None else own
     raise ValueError("times are given for X and not for the holdout: give holdout=(X, y, times) as well")
 
 

@@ -31,10 +31,13 @@ class Rows(NamedTuple):
     features: pd.DataFrame
     target: Any
     in_order: bool
+    times: Any = None
+    """The dates and times of the rows [n]; None where some are missing, or bare numbers, which may be of anything."""
 
     def part(self, rows: Any) -> Rows:
         """Some of the rows, by position."""
-        return Rows(self.features.iloc[rows], self.target[rows], self.in_order)
+        times = None if self.times is None else self.times.iloc[rows]
+        return Rows(self.features.iloc[rows], self.target[rows], self.in_order, times)
 
 
 def is_regression(metric: str) -> bool:
@@ -86,7 +89,9 @@ def prepare(table: pd.DataFrame, options: Options) -> Rows:
         raise BadData(f"{len(table)} rows have the target {options.target!r}; at least {MIN_ROWS} are needed")
     features = table.drop(columns=[options.target, *filter(None, [options.time]), *options.drop])
     target = _target(table[options.target], options)
-    return Rows(_features(features), target, bool(options.time))
+    times = table[options.time] if options.time else None
+    dated = times is not None and pd.api.types.is_datetime64_any_dtype(times) and times.notna().all()
+    return Rows(_features(features), target, bool(options.time), times if dated else None)
 
 
 def split(rows: Rows, percent: int, seed: int, regression: bool) -> tuple[Rows, Rows]:

@@ -103,7 +103,12 @@ def hand_over(run: TrainingRun, options: Options, model: Any, learnt: Rows, held
         raise SelfCheckFailed(f"the model gives the same answer to all of {len(answers)} rows that were kept apart")
     mlflow.log_metric(options.metric, value)
     mlflow.log_params({"data": options.data.partition("?")[0], "target": options.target, "seed": run.seed})
-    given = (held_out.features, held_out.target)
+    given = (held_out.features, held_out.target, held_out.times)
     return log_model(
-        model, learnt.features, learnt.target, registered_model_name=options.model_name, holdout=given
+        model,
+        learnt.features,
+        learnt.target,
+        registered_model_name=options.model_name,
+        holdout=given,
+        times=learnt.times,
     ).version

@@ -85,6 +85,16 @@ def test_rows_from_until_on_are_not_looked_at() -> None:
     assert rows.features.index.min() == 100
 
 
+def test_times_are_handed_on_where_they_are_times() -> None:
+    rows = prepare(table(), options(time="at"))
+    assert len(rows.times) == ROWS
+    assert rows.part(np.arange(3)).times.tolist() == rows.times.tolist()[:3]
+    assert prepare(without(at=np.arange(ROWS)), options(time="at")).times is None
+    gap = pd.to_datetime(table()["at"], utc=True).mask(np.arange(ROWS) == 5)
+    assert prepare(without(at=gap), options(time="at")).times is None
+    assert prepare(table(), options(drop=("at",))).times is None
+
+
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_both_kinds_of_files(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"d.{ending}"
