@@ -40,7 +40,7 @@ def test_a_run_waits_while_all_places_are_taken_and_says_behind_whom() -> None:
     assert only(given)["message"] == told
     assert judged(given)["Ready"] == ("True", "RunQueued")
     assert message(given).endswith(told)
-    assert given.requeue_after == timedelta(seconds=10)
+    assert given.requeue_after == timedelta(seconds=60)
 
 
 def test_the_line_is_told_from_its_end() -> None:

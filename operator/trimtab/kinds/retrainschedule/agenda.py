@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 
 from trimtab.core.conditions import parse_time
 from trimtab.kinds.retrainschedule.judge import Pass
+from trimtab.kinds.retrainschedule.line import AWAITING
 from trimtab.kinds.retrainschedule.observe import present
 
 AT_LEAST = timedelta(seconds=1)
 WHILE_WORKING = timedelta(seconds=10)
-"""Jobs and pods are news by themselves; progress, aliases and followers are not."""
+"""Jobs, pods and the line are news by themselves; progress, aliases and followers are not."""
 SETTLING = timedelta(seconds=3)
 RESTING = timedelta(seconds=60)
 MESSAGES = timedelta(seconds=10)
@@ -32,12 +33,9 @@ def _times(done: Pass) -> Iterator[timedelta | None]:
     run = present(status.runs)
     if run is not None:
         begins = run.stage == "Queued" and (
-            done.step is None
-            or bool(done.step.apply)
-            or done.step.run.name != run.name
-            or run.admitted_at is not None
+            done.step is None or bool(done.step.apply) or done.step.run.name != run.name or run.admitted_at is not None
         )
-        yield AT_LEAST if begins else WHILE_WORKING
+        yield RESTING if run.reason == AWAITING else AT_LEAST if begins else WHILE_WORKING
         if run.promoted_at is not None:
             yield SETTLING
     champion = status.champion

@@ -167,7 +167,7 @@ async def observe(
         silence=asked.silence,
         channels=notifier.channels(),
         delivered=notifier.delivered(message_keys(schedule)),
-        line=_line(schedule, view, platform),  # after all questions: nothing may come between this look and the plan
+        line=_line(schedule, view, platform),
     )
 
 
