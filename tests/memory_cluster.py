@@ -123,7 +123,8 @@ class MemoryCluster(Cluster):
         there = self._existing(ref)
         if there["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
             raise ApiError(409, "Conflict", "the object has been modified")
-        return self._finish("replace", ref, copied(obj))
+        given = {key: there["metadata"][key] for key in ("uid", "generation")}
+        return self._finish("replace", ref, {**copied(obj), "metadata": {**obj["metadata"], **given}})
 
     # What everybody else does.
 

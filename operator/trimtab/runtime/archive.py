@@ -75,7 +75,7 @@ class Archive:
             if not error.transient and not error.conflict:
                 self._rest("written", error)
             return False
-        return True
+        return deployment not in self._strangers
 
     async def prune(self, live: Set[str]) -> None:
         """Delete the documents of all deployments but these."""
@@ -85,7 +85,7 @@ class Archive:
             if not self._listed:
                 await self._list()
             for deployment in self._held.keys() - live - self._strangers:
-                await self._cluster.delete(CONFIG_MAP, {"metadata": self._held[deployment]})
+                await self._cluster.delete(CONFIG_MAP, {"kind": CONFIG_MAP.kind, "metadata": self._held[deployment]})
                 del self._held[deployment]
         except ApiError as error:
             if not error.transient and not error.conflict:

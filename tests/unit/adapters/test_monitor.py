@@ -7,7 +7,7 @@ import copy
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -341,19 +341,18 @@ class Eyes:
         self.there = [pod()]
         self.digest = OWN
 
-    def begin(self) -> None:
+    async def recall(self, deployment: str) -> bytes | None:
+        return self.kept
+
+    def begin(self, recall: Callable[[str], Awaitable[bytes | None]] | None = None) -> None:
         """Make another watcher, which knows what was kept and nothing else."""
         session: Any = self.pods
-
-        async def recall(deployment: str) -> bytes | None:
-            return self.kept
-
         self.watcher = Watcher(
             session,
             lambda: self.time,
             lambda: self.time,
             lambda *kind: self.failures.update([kind]),
-            recall=recall,
+            recall=recall or self.recall,
         )
 
     def keep(self) -> None:
