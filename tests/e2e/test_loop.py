@@ -29,11 +29,12 @@ TOLD = [{"channel": INBOX, "events": ["RunFailed", "Promoted", "Rejected", "Roll
 EMPTY = {
     *("rollouts / Copies", "rollouts / Lift", "rollouts / Evidence", "rollouts / Sample ratio"),
     *("rollouts / Users", "rollouts / Objective", "rollouts / Requests and outcomes"),
-    *("drift / State of quality", "drift / Realised and estimated", "drift / Labels"),
+    *("rollouts / Errors by arm", "drift / Realised and estimated", "drift / Shares of broken values"),
     *("drift / Slots without a run",),
     *("operator / Errors", "operator / Changes that no watch told of", "operator / Pods that give no counts"),
 }
-"""Panels about what does not happen here: shadows, experiments, outcomes that users report, and what goes wrong."""
+"""Panels that may be empty, or a part of them: about shadows, experiments and outcomes that users report, which are not
+here, and about what need not go wrong."""
 
 
 @pytest.fixture
@@ -103,6 +104,6 @@ def test_the_loop_closes_and_lets_nothing_bad_through(loop: Loop, watch: Watch, 
     assert (serving["version"], len(loop.stage.read("rts", NAME)["status"]["runs"])) == (run["version"], 1), serving
     loop.end("july")
     assert (loop.asked > 1_000, loop.failed) == (True, 0)
-    assert watch.empty_panels(loop.stage.namespace) == EMPTY
+    assert watch.empty_panels(loop.stage.namespace) <= EMPTY
     ends = [(NAME, "Promoted"), ("careless", "Rejected"), ("neighbours", "RolledBack")]
     assert backends.titles(inbox, 3) >= {f"{loop.stage.namespace}/{name}: {event}" for name, event in ends}
