@@ -246,6 +246,8 @@ class TestSlim:
         full = obj("Pod", "p", spec={"containers": ["many"]}, status={**status, "hostIP": "10.1.0.1", "qosClass": "x"})
         assert slim(full) == {**obj("Pod", "p"), "status": status}
         assert slim(obj("Pod", "p"))["status"] == {}
+        evicted = {"phase": "Failed", "reason": "Evicted", "message": "too much disk"}
+        assert slim({**obj("Pod", "p"), "status": evicted})["status"] == evicted
 
     def test_the_store_keeps_the_slim_form(self) -> None:
         held = store()
