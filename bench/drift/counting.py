@@ -20,13 +20,13 @@ from trimtab_toolbox.profiling.profile import build_profile
 
 
 class Pod:
-    """A pod that serves one matrix of numbers, and was trained on these rows."""
+    """A pod that serves one matrix of numbers, and was trained on these rows, seen at these hours of the day."""
 
-    def __init__(self, training: NDArray[np.float32]) -> None:
+    def __init__(self, training: NDArray[np.float32], hours: NDArray[np.int64] | None = None) -> None:
         tensor = Tensor("X", "FP32", (-1, training.shape[1]))
         output = Tensor("y", "FP32", (-1,))
         info = BundleInfo(format="Python", flavor="sklearn", runtime="onnx", inputs=(tensor,), outputs=(output,))
-        self.profile = build_profile(None, {"X": training}, [tensor], None, None)
+        self.profile = build_profile(None, {"X": training}, [tensor], None, None, hours)
         self._layout = Layout(info, decode(self.profile))
         self._folder = Folder(self._layout)
 
