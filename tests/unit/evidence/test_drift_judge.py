@@ -130,6 +130,15 @@ def test_the_hour_of_the_day_is_compared_with_itself():
     assert FLAG.expected(morning.hours) == pytest.approx([100, 900])
 
 
+def test_hours_take_few_bytes_and_any_count():
+    for most, size in ((60_000, 2), (70_000, 8)):
+        hours = {"features": {"a": [[most, 0, 1]] * 24}, "score": [[1, 2, 3, 4]] * 24}
+        feature, _, score, _ = read_reference({**PROFILE, "hours": hours}).features
+        assert [list(slot) for slot in feature.hours] == [[most, 0, 1]] * 24
+        assert {slot.itemsize for slot in feature.hours} == {size}
+        assert [list(slot) for slot in score.hours] == [[1, 2, 3, 4]] * 24
+
+
 def test_hours_are_mixed_as_the_window_has_rows_of_them():
     assert FLAG.expected(by_hours(h11=300, h12=100)) == pytest.approx([0.3 * 1_600, 0.7 * 1_600])
     assert FLAG.expected((50,) * 24) == pytest.approx([12_000, 12_000])

@@ -156,8 +156,9 @@ def read_reference(document: Mapping[str, Any], classes: Sequence[str] = ()) -> 
 
 
 def _hours(rows: Sequence[Sequence[int]] | None) -> tuple[Sequence[int], ...]:
-    """Arrays, because of many models there is a lot of this."""
-    return tuple(array("q", row) for row in rows or ())
+    """In as few bytes as will do: of many models there is a lot of this."""
+    most = max((max(row, default=0) for row in rows or ()), default=0)
+    return tuple(array("H" if most < 1 << 16 else "q", row) for row in rows or ())
 
 
 def _feature(entry: Mapping[str, Any]) -> Feature:
