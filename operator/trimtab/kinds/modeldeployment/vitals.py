@@ -103,7 +103,7 @@ class DriftStatus(ApiModel):
     needed_rows: Count = 0
     """Rows that are missing before anything can be said."""
     score: Number = ""
-    """The excess of all features by weight, in units of the warning; 1 is worth acting on."""
+    """The excess of all features with enough rows by weight, in units of the warning; 1 is worth acting on."""
     features: Annotated[list[FeatureDrift], Field(max_length=MOST_FEATURES)] = []
     """The features that are farthest off, at most 10."""
     pair: PairStatus | None = None
