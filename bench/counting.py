@@ -1,7 +1,7 @@
 """`python -m bench.counting`: what counting costs a server for each request, in its processor time.
 
 Inside the process, what happens before the answer leaves is told apart from what happens after it: slots are written
-on the request's path, and added up to counts, 128 rows at a time, when their answers are on their way. A model of 20
+on the request's path, and added up to counts, 256 rows at a time, when their answers are on their way. A model of 20
 numbers, one row a request, with users and prediction tokens, and with drift alone.
 
 Over HTTP, two servers of one model, one with counting off, take the same requests in turn from 32 clients, as JSON,

@@ -202,7 +202,7 @@ def test_requests_of_one_row_are_counted_together_around_the_end_of_the_ring(tog
     dice = np.random.default_rng(together)
     state, recorder = open_state(tmp_path)
     recount = Recount()
-    for _ in range(600 // together):
+    for _ in range(1_300 // together):
         rows = [
             (float(np.float32(dice.normal())), 7.0, str(dice.choice([*CITIES, REST])), True, int(dice.integers(3)), 0.5)
             for _ in range(together)

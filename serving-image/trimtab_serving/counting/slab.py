@@ -20,7 +20,10 @@ import numpy as np
 from trimtab_serving.counting.fold import Block, Counts, Folder, Whole
 from trimtab_serving.counting.sketch import REGISTERS
 
-SLOTS = 256
+SLOTS = 512
+"""Half of them are added up at once: what that costs is mostly to look up each edge, however many rows there are; and
+longer columns than 256 sort several times slower on some processors."""
+
 PAGE = 4096
 GAUGES = 64
 _GENERATION, _CURSOR = 0, 1
