@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -211,9 +210,7 @@ def test_nobody_answers(tmp_path: Path) -> None:
 def test_a_server_that_hangs_ends_with_the_deadline(registry: Registry, tmp_path: Path) -> None:
     os.killpg(registry.group, signal.SIGSTOP)
     try:
-        started = time.monotonic()
         done = importing(tmp_path, registry.uri, "models:/tumour/1", TRIMTAB_TIMEOUT_SECONDS="4")
-        assert time.monotonic() - started < 30
     finally:
         os.killpg(registry.group, signal.SIGCONT)
     assert (done.code, done.result["reason"]) == (75, "Timeout")
