@@ -9,8 +9,17 @@ export PYTHONNODEBUGRANGES := 1
 
 CODE := operator serving-image hack tests bench examples
 
+# The fast tests run as processes side by side, of which one alone imports what trains models.
+PARTS     := test-laws test-decisions test-models test-rest
+DECISIONS := tests/unit/kinds tests/unit/evidence tests/unit/core tests/unit/traffic
+MODELS    := tests/unit/toolbox
+BESIDE    := --jobs=$(shell nproc 2>/dev/null || echo 2) $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+# What pytest compiles is kept, or each run would compile all of it again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help venv up down status images check lint types layers unit generate verify contract apiserver e2e test demo
+.PHONY: $(PARTS)
 
 # $(call timed,NAME,COMMAND): run a command and say how long it took.
 define timed
@@ -49,7 +58,8 @@ generate: venv ## Write CRDs, chart copies and reference pages from the models
 verify: venv ## Check that what `generate` writes is what is committed
 	$(call timed,verify,$(RUN) -m hack.generate --check)
 
-check: lint types layers unit ## The fast checks: lint, types, layers, unit and property tests
+check: venv ## The fast checks: lint, types, layers, unit and property tests
+	$(call timed,check,$(MAKE) --no-print-directory $(BESIDE) lint layers types $(PARTS))
 
 lint: venv
 	$(call timed,lint,$(RUN) -m ruff check $(CODE) && $(RUN) -m ruff format --check $(CODE))
@@ -61,7 +71,19 @@ layers: venv
 	$(call timed,layers,PYTHONPATH=operator:serving-image $(VENV)/bin/lint-imports --no-cache)
 
 unit: venv
-	$(call timed,unit,$(RUN) -m pytest tests/unit tests/property -q -n 2)
+	$(call timed,unit,$(MAKE) --no-print-directory $(BESIDE) $(PARTS))
+
+test-laws: venv
+	$(call timed,laws,$(RUN) -m pytest tests/property -q)
+
+test-decisions: venv
+	$(call timed,decisions,$(RUN) -m pytest $(DECISIONS) -q)
+
+test-models: venv
+	$(call timed,models,$(RUN) -m pytest $(MODELS) -q)
+
+test-rest: venv
+	$(call timed,rest,$(RUN) -m pytest tests/unit $(addprefix --ignore=,$(DECISIONS) $(MODELS)) -q)
 
 contract: venv
 	$(call timed,contract,$(RUN) -m pytest tests/contract -q)

@@ -11,9 +11,10 @@ from tests import crdcheck
 from tests.memory_cluster import MemoryCluster
 from tests.memory_operator import MemoryOperator
 from tests.property import strategies
+from tests.thorough import examples
 from trimtab.core.objects import Object, Ref, controller_of
 
-few = settings(max_examples=20, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=examples(20), derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 COUNTED = ("resourceVersion", "generation", "uid", "creationTimestamp")
 
 

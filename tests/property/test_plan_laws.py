@@ -14,6 +14,7 @@ from tests import crdcheck, pod_security
 from tests.kubernetes_schema import validate_strictly
 from tests.memory_operator import PLATFORM, START, MemoryMonitor, MemorySources, drive
 from tests.property import strategies
+from tests.thorough import examples
 from trimtab.core import metadata
 from trimtab.core.conditions import timestamp
 from trimtab.core.objects import Object, ref_of
@@ -29,7 +30,7 @@ from trimtab.kinds.modeldeployment.template import Bundle, Revision, revision
 from trimtab.runtime.store import Store
 
 REVISION = "trimtab.dev/revision"
-quick = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))
 versions = st.integers(1, 4)
 counts = st.integers(0, 6)
 times = st.integers(-100, 100).map(lambda seconds: START + timedelta(seconds=seconds))
@@ -190,7 +191,7 @@ def test_no_revision_gets_traffic_while_a_better_one_has_it(life: tuple[Object, 
 
 
 @given(strategies.objects("ModelDeployment"), versions)
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
 def test_children_are_valid_and_as_restricted_as_can_be(obj: Object, version: int) -> None:
     store = Store({})
     wanted = obj["spec"].get("model", {"name": "credit", "revision": ""})
@@ -304,7 +305,7 @@ def test_what_is_current_stays_current_or_gives_way_to_another_that_is_approved(
 
 
 @given(model_lives())
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(20), deadline=None, suppress_health_check=list(HealthCheck))
 def test_import_jobs_are_valid_and_as_restricted_as_can_be(life: tuple[Object, mlmodel.Observed]) -> None:
     obj, seen = life
     for job in plan_model(MLModel.parse(obj), seen, START).apply:

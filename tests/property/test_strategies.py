@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests import crdcheck
 from tests.property import strategies
+from tests.thorough import examples
 from trimtab.kinds import KINDS
 
 kinds = pytest.mark.parametrize("kind", sorted(KINDS))
@@ -15,7 +16,7 @@ kinds = pytest.mark.parametrize("kind", sorted(KINDS))
 
 @kinds
 @given(data=st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_objects_are_valid_and_keep_their_meaning_when_read(kind: str, data: st.DataObject) -> None:
     drawn = data.draw(strategies.objects(kind))
     assert crdcheck.violations(drawn) == []
@@ -25,7 +26,7 @@ def test_objects_are_valid_and_keep_their_meaning_when_read(kind: str, data: st.
 
 @kinds
 @given(data=st.data())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 def test_a_status_survives_being_read_and_written(kind: str, data: st.DataObject) -> None:
     spec, status = data.draw(strategies.objects(kind)), data.draw(strategies.statuses(kind))
     assert crdcheck.violations({**spec, "status": status}) == []
