@@ -103,7 +103,12 @@ class Watched:
                     raise ValueError("its periods, or the limit of its quality, are no longer those of the spec")
                 self.courses[digest] = Course.resumed(order, profiles.get(told.profile), told)
             except ValueError as error:
-                _ignored(self.uid, digest, error)
+                _ignored(self.uid, digest, str(error))
+
+    def discard(self, digest: str, why: str) -> None:
+        """Do not wait any more for what the document says of this revision."""
+        if self.waiting.pop(digest, None) is not None:
+            _ignored(self.uid, digest, why)
 
     def last(self, current: Last) -> Last | None:
         """What the pod had said before, to this process or to the one that wrote the document."""
@@ -114,7 +119,7 @@ class Watched:
         try:
             return _recalled(told, current)
         except ValueError as error:
-            _ignored(self.uid, f"pod {told.uid}", error)
+            _ignored(self.uid, f"pod {told.uid}", str(error))
             self.begun = max(self.begun, current.made)
             return None
 
@@ -186,6 +191,6 @@ def _shrank(before: Window, now: Window) -> bool:
     return before.rows > now.rows or any(a > b for old, new in pairs for a, b in zip(old, new, strict=True))
 
 
-def _ignored(deployment: str, what: str, error: Exception) -> None:
-    extra = {"deployment": deployment, "part": what, "error": str(error)[:300]}
+def _ignored(deployment: str, what: str, why: str) -> None:
+    extra = {"deployment": deployment, "part": what, "error": why[:300]}
     log.warning("what was kept of a deployment's counts is of no use, and begins anew", extra=extra)

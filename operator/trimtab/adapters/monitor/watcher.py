@@ -176,7 +176,7 @@ class Watcher:
         course = watched.courses.get(reading.digest)
         if course is None or not course.obey(order):
             course = Course(order, profile, reading.classes, reading.delay_edges)
-            watched.waiting.pop(reading.digest, None)
+            watched.discard(reading.digest, "it is of another drift profile than its pods tell")
             watched.courses[reading.digest] = course
         return course
 

@@ -21,7 +21,7 @@ Packed = tuple[bytes, bytes]
 Parts = tuple[tuple[int, Packed], ...]
 Ladder = tuple[tuple[int, int], ...]
 """Pairs (age, length), in hours: what ended so long ago is put together to so much; the largest length that applies."""
-LADDERS: tuple[Ladder, ...] = (((0, 1), (24, 6), (48, 24)), ((0, 1), (6, 6), (24, 24)), ((0, 24),))
+LADDERS: tuple[Ladder, ...] = (((0, 1), (24, 6), (48, 24)), ((0, 1), (6, 6), (24, 24)), ((0, 1), (0, 6), (0, 24)))
 """From the finest to the coarsest, for what would take too much room."""
 KINDS = "".join(code for code, _ in SMALL) + "q"
 
