@@ -82,7 +82,9 @@ def test_a_claim_is_taken_back_when_there_are_fewer_places_than_train() -> None:
 def test_who_cannot_begin_leaves_the_line() -> None:
     waiting = {"reason": "AwaitingPlace", "admittedAt": ago(1)}
     given = planned(running("Queued", run=waiting), replace(seen(1), registered=None))
-    assert (only(given)["reason"], only(given).get("admittedAt")) == ("", None)
+    assert (only(given)["reason"], only(given).get("admittedAt")) == ("CannotBegin", None)
+    back = planned({**running("Queued"), "status": given.status}, seen(1))
+    assert (only(back)["reason"], bool(only(back).get("admittedAt"))) == ("", True)
 
 
 def test_kueue_decides_by_itself() -> None:
@@ -139,7 +141,9 @@ JOB: dict[str, Any] = {"metadata": {"labels": {}}, "spec": {}}
 @pytest.mark.parametrize(
     ("stage", "run", "job", "standing"),
     [
-        ("Queued", {}, None, None),
+        ("Queued", {}, None, WAITING),
+        ("Queued", {"reason": "CannotBegin"}, None, None),
+        ("Queued", {"reason": "JobNotMade"}, None, None),
         ("Queued", {"reason": "AwaitingPlace"}, None, WAITING),
         ("Queued", {"admittedAt": ago(1)}, None, ADMITTED),
         ("Queued", {}, JOB, TRAINING),
@@ -199,7 +203,25 @@ def test_turns_come_by_priority_then_by_time() -> None:
         lab.end(name)
         lab.quiet()
     assert lab.training() == set()
+    assert sorted(lab.started) == list("abcd")
     assert lab.started[1:] == [name for name in "cbda" if name != lab.started[0]]
+
+
+def test_those_that_are_recorded_at_the_same_time_begin_by_their_priority() -> None:
+    """Whoever is looked at first knows of all others that they are there, though they do not know it themselves."""
+    lab = LineLab({"a": {"priority": -1}, "b": {"priority": 5}, "c": {"priority": 9}}, limit=1)
+    records = {ref.name: ref for ref in lab.refs}
+    for ref in lab.refs:
+        lab.operator.dirty.discard(ref)
+        run = run_of(lab.cluster.objects[ref], "Queued")
+        lab.cluster.edit(ref, lambda obj, run=run: obj.update(status={"spent": ["Manual/now"], "runs": [run]}))
+    lab.operator.hear()
+    lab.operator.dirty &= {records["a"]}
+    lab.quiet(1)
+    assert (lab.of("a")["reason"], lab.of("b").get("reason")) == ("AwaitingPlace", None)
+    lab.restart()
+    lab.quiet()
+    assert lab.started == ["c"]
 
 
 def test_a_line_at_rest_writes_nothing() -> None:

@@ -15,13 +15,11 @@ from datetime import datetime, timedelta
 
 from trimtab.core.conditions import parse_time, timestamp
 from trimtab.kinds.retrainschedule.api import RetrainSchedule
-from trimtab.kinds.retrainschedule.line import AWAITING, Stand, Standing
+from trimtab.kinds.retrainschedule.line import AWAITING, CANNOT_BEGIN, NOT_MADE, Stand, Standing
 from trimtab.kinds.retrainschedule.observe import Observed
 from trimtab.kinds.retrainschedule.runs import Run
 from trimtab.kinds.retrainschedule.walk import Step, ended, enters, since, waits
 
-PASSED_BY = "JobNotMade"
-"""The reason of a run that had its turn, and whose Job did not come about."""
 PLACE_LASTS = timedelta(seconds=60)
 STANDS_ASIDE = timedelta(seconds=60)
 """A Job that the API server refuses (a policy, a quota) must not keep a place from all others for ever."""
@@ -31,7 +29,7 @@ ONCE = ("Cron", "Manual")
 
 def leaves(run: Run) -> Run:
     """The run outside the line: it cannot begin anyway, and nobody has to wait for it."""
-    return run.model_copy(update={"admitted_at": None, "reason": ""})
+    return run.model_copy(update={"admitted_at": None, "reason": CANNOT_BEGIN})
 
 
 def held_up(schedule: RetrainSchedule, run: Run, seen: Observed, now: datetime) -> Step | None:
@@ -39,7 +37,7 @@ def held_up(schedule: RetrainSchedule, run: Run, seen: Observed, now: datetime) 
     limit = seen.platform.max_concurrent_runs
     if not limit or schedule.spec.job.queue_name:
         return None
-    if run.reason == PASSED_BY and timedelta(0) <= since(run, now) < STANDS_ASIDE:
+    if run.reason == NOT_MADE and timedelta(0) <= since(run, now) < STANDS_ASIDE:
         return Step(run)
     if run.admitted_at is None:
         return _in_line(schedule, run, seen, now)
@@ -72,7 +70,7 @@ def _overdue(run: Run, now: datetime) -> Step | None:
     if run.admitted_at is None or now - parse_time(run.admitted_at) < PLACE_LASTS:
         return None
     message = f"Job {run.name} could not be made when it was its turn; others may go first, and it is tried again soon"
-    return enters(run, "Queued", message, now, admitted_at=None, reason=PASSED_BY)
+    return enters(run, "Queued", message, now, admitted_at=None, reason=NOT_MADE)
 
 
 def _behind(own: Stand, seen: Observed, limit: int) -> str:

@@ -21,7 +21,9 @@ from trimtab.core.view import View
 LINE = "TrainingLine"
 """A kind of address that no object has."""
 AWAITING = "AwaitingPlace"
-"""The reason of a run that waits in line."""
+"""The reason of a run that waits in line. One that was just recorded waits in it, too, and does not know it yet."""
+CANNOT_BEGIN, NOT_MADE = "CannotBegin", "JobNotMade"
+"""The reasons of runs that nobody has to wait for: something else keeps them, or they had their turn in vain."""
 KUEUE = "kueue.x-k8s.io/queue-name"
 
 
@@ -105,7 +107,7 @@ def _standing(schedule: Object, run: Mapping[str, Any], job: Object | None) -> S
         return None
     if run.get("admittedAt"):
         return Standing.ADMITTED
-    return Standing.WAITING if run.get("reason") == AWAITING else None
+    return None if run.get("reason") in (CANNOT_BEGIN, NOT_MADE) else Standing.WAITING
 
 
 def _present(schedule: Object) -> Mapping[str, Any] | None:
