@@ -267,7 +267,7 @@ def test_what_is_packed_is_not_trusted() -> None:
             sound(content, like)
 
 
-@pytest.mark.parametrize(("largest", "parts"), [(100_000, 14), (2_100, 9), (1_500, 4), (1_000, 0)])
+@pytest.mark.parametrize(("largest", "parts"), [(100_000, 14), (2_100, 9), (1_500, 4), (1_100, 0)])
 def test_what_is_too_much_is_kept_in_coarser_parts_or_without_windows(
     largest: int, parts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,7 +296,7 @@ def test_what_is_too_much_is_kept_in_coarser_parts_or_without_windows(
     assert (len(course.history.parts) if course.history else 0) == parts
     left = watched.pods.keys() - {kept.uid for kept in found.pods}
     assert found.begun == max((watched.pods[uid].made for uid in left), default=0.0), "they must not pass for new ones"
-    assert len(left) < 30
+    assert len(left) < 30 or not parts
 
 
 def test_a_history_of_other_features_is_refused() -> None:

@@ -1,7 +1,7 @@
 """From findings to what the status says of drift. Pure: a look is followed once, however often it is told.
 
-The memory is the status itself, `checkedAt` and the episode. A new process begins its windows anew and may know nothing
-for a while; the episode goes on meanwhile. Another bundle is another reference, and begins without an episode.
+The memory is the status itself, `checkedAt` and the episode. A new process may know nothing until it has read what was
+kept of the windows; the episode goes on meanwhile. Another bundle is another reference, and begins without an episode.
 """
 
 from __future__ import annotations
