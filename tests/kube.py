@@ -30,6 +30,7 @@ PATHS = {
     "PodDisruptionBudget": ("policy/v1", "poddisruptionbudgets"),
     "NetworkPolicy": ("networking.k8s.io/v1", "networkpolicies"),
     "HTTPRoute": ("gateway.networking.k8s.io/v1", "httproutes"),
+    "ConfigMap": ("v1", "configmaps"),
     "Lease": ("coordination.k8s.io/v1", "leases"),
     "Event": ("events.k8s.io/v1", "events"),
     "MLModel": ("trimtab.dev/v1alpha1", "mlmodels"),

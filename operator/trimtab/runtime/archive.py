@@ -7,6 +7,7 @@ be in another namespace, so what belongs to a deployment that is gone is deleted
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import logging
@@ -45,11 +46,15 @@ class Archive:
         self._strangers: set[str] = set()
         self._rests_until = float("-inf")
         self._listed = False
+        self._listing = asyncio.Lock()
 
     async def recall(self, deployment: str) -> bytes | None:
         """The document of a deployment, or None; Unread when the API server cannot tell at the moment."""
+        if self._clock() < self._rests_until:
+            return None
         try:
-            found = await self._find(deployment)
+            await self._list()
+            found = await self._find(deployment) if deployment in self._held else None
         except ApiError as error:
             if error.transient:
                 raise Unread(str(error)) from None
@@ -82,8 +87,7 @@ class Archive:
         if self._clock() < self._rests_until:
             return
         try:
-            if not self._listed:
-                await self._list()
+            await self._list()
             for deployment in self._held.keys() - live - self._strangers:
                 await self._cluster.delete(CONFIG_MAP, {"kind": CONFIG_MAP.kind, "metadata": self._held[deployment]})
                 del self._held[deployment]
@@ -92,12 +96,16 @@ class Archive:
                 self._rest("deleted", error)
 
     async def _list(self) -> None:
-        async for page in self._cluster.pages(CONFIG_MAP, self._namespace, SELECTOR, whole=False):
-            for item in page["items"]:
-                name: str = item["metadata"]["name"]
-                if name.startswith(PREFIX):
-                    self._held.setdefault(name.removeprefix(PREFIX), _address(item))
-        self._listed = True
+        """Learn once what is there: nobody else writes while we lead, so what is not there need not be asked for."""
+        async with self._listing:
+            if self._listed:
+                return
+            async for page in self._cluster.pages(CONFIG_MAP, self._namespace, SELECTOR, whole=False):
+                for item in page["items"]:
+                    name: str = item["metadata"]["name"]
+                    if name.startswith(PREFIX):
+                        self._held.setdefault(name.removeprefix(PREFIX), _address(item))
+            self._listed = True
 
     async def _write(self, deployment: str, wanted: Object) -> None:
         try:

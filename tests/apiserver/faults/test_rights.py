@@ -14,12 +14,14 @@ import pytest
 
 from tests.chart import render
 from tests.controlplane import ControlPlane
+from tests.counting_pods import CountingPods
 from tests.faultproxy import FaultProxy
 from tests.faults import Record
 from tests.kube import PATHS, Kube, Object, condition, until
 from tests.kubelet import imports
 from tests.life import AUTOSCALING, Life, deployment, model
 from tests.operators import Nest
+from trimtab.runtime.archive import SELECTOR
 
 ACCOUNT = "trimtab-operator"
 
@@ -127,10 +129,11 @@ async def test_it_uses_all_its_rights_and_needs_no_other(
         await _life_among_strangers(life, [("Job", job), *left])
     await _leftover(life)
     finalizers = {right for right in rights if right.resource.endswith("/finalizers")}
+    counts = {right for right in rights if right.resource == "configmaps"}
 
     async def all_used() -> bool:
         """What a call has done shows before the call is on record."""
-        unused = rights - used(proxy.calls(caller=operator.caller))
+        unused = rights - used(proxy.calls(caller=operator.caller)) - counts
         assert unused == finalizers, f"granted, but not used: {unused - finalizers}"
         return True
 
@@ -141,6 +144,36 @@ async def test_it_uses_all_its_rights_and_needs_no_other(
     plurals = ("mlmodels", "modeldeployments", "abtests", "retrainschedules")
     assert {right.resource for right in finalizers} == {f"{plural}/finalizers" for plural in plurals}
     assert operator.exit_code is None
+
+
+async def test_it_uses_all_its_rights_to_keep_what_pods_counted(
+    nest: Nest, proxy: FaultProxy, kube: Kube, namespace: str
+) -> None:
+    """Its pods count, which they do nowhere else here: three operators make, change, and delete a document."""
+    rights = granted(roles_of(namespace))
+    await grant(kube, namespace, rights)
+    callers = []
+    async with imports(kube), CountingPods(kube, namespace).alive() as pods:
+        await kube.create(model(namespace))
+        await kube.create(deployment(namespace, monitoring={"drift": {"periodSeconds": 5}}))
+        for what in ("makes", "changes", "deletes"):
+            operator = nest.start(proxy, namespace, user=user_of(namespace))
+            callers.append(operator.caller)
+            await pods.looked_at_twice()
+            pods.count(10)
+            await pods.looked_at_twice()
+            if what == "deletes":
+                await kube.delete("ModelDeployment", namespace, "d")
+                await until(lambda: _none(kube, namespace), 30, "the deployment's children are gone")
+            assert await operator.stop() == 0
+    assert await kube.list("ConfigMap", namespace, SELECTOR) == []
+    records = [record for caller in callers for record in proxy.calls(caller=caller)]
+    assert [record for record in records if record.status == 403] == []
+    assert {right for right in rights if right.resource == "configmaps"} <= used(records)
+
+
+async def _none(kube: Kube, namespace: str) -> bool:
+    return not await kube.list("Deployment", namespace)
 
 
 async def _life(life: Life) -> list[tuple[str, str]]:

@@ -96,11 +96,19 @@ async def test_a_config_map_that_is_not_ours_is_left_alone(caplog: pytest.LogCap
     cluster.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"theirs": "x"}})
     own = archive(cluster)
     assert await own.recall("deployment") is None
+    assert not await own.keep("deployment", ABOUT_D, b"1")
     assert "a ConfigMap that is not ours" in caplog.text
     assert not await own.keep("deployment", ABOUT_D, b"1")
-    assert not await archive(cluster).keep("deployment", ABOUT_D, b"1"), "not without having read it, either"
     await own.prune(set())
     assert cluster.objects[WHERE]["data"] == {"theirs": "x"}
+
+
+async def test_of_new_deployments_nothing_is_asked_one_by_one() -> None:
+    cluster, asked = MemoryCluster(), list[str]()
+    cluster.before = lambda verb, ref: asked.append(verb)
+    own = archive(cluster)
+    assert await asyncio.gather(*(own.recall(f"new-{number}") for number in range(9))) == [None] * 9
+    assert asked == ["list"]
 
 
 async def test_what_cannot_be_read_now_is_no_news() -> None:
