@@ -31,7 +31,6 @@ PAUSE = re.compile(r'^Back-off pulling image "[^"]*": \w+: ')
 REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,127}")
 CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 LAST_WORDS = 600
-EVICTED = "Evicted"
 TRY_AGAIN = 75
 """The exit code of a container that met something passing, such as a store that is away (docs/contract.md)."""
 
@@ -98,10 +97,10 @@ def _evicted(pod: Object) -> Trouble | None:
     """
     status, disrupted = pod.get("status", {}), condition(pod, "DisruptionTarget")
     name, victim = pod["metadata"]["name"], disrupted.get("status") == "True"
-    if status.get("phase") != "Failed" or not (victim or status.get("reason") == EVICTED):
+    if status.get("phase") != "Failed" or not (victim or status.get("reason") == "Evicted"):
         return None
     message = disrupted.get("message", "") if victim else status.get("message", "")
-    return Trouble(5 if victim else 0, EVICTED, f"pod {name} was evicted: {message}", crashed=not victim)
+    return Trouble(5 if victim else 0, "Evicted", f"pod {name} was evicted: {message}", crashed=not victim)
 
 
 def _container_trouble(pod: str, status: Mapping[str, Any]) -> Iterator[Trouble]:
