@@ -94,7 +94,7 @@ class Cluster:
             query["labelSelector"] = selector
         while True:
             page = await self._call("GET", path(resource, namespace), query, accept=JSON if whole else METADATA)
-            yield page
+            yield {**page, "items": page["items"] or []}  # null is what an empty list of metadata holds
             following = page["metadata"].get("continue")
             if not following:
                 return

@@ -171,6 +171,10 @@ class TestLists:
             {**first, "continue": "2"},
         ]
 
+    async def test_a_list_of_metadata_that_is_empty_holds_null(self, cluster: Cluster, server: ApiServer) -> None:
+        server.answer = lambda _: answer({"metadata": {"resourceVersion": "9"}, "items": None})
+        assert [page["items"] async for page in cluster.pages(SERVICE, None, whole=False)] == [[]]
+
     async def test_a_list_that_expires_half_way_is_an_error(self, cluster: Cluster, server: ApiServer) -> None:
         gone = {"kind": "Status", "reason": "Expired", "message": "The provided continue parameter is too old"}
         server.answer = lambda _: answer(gone, 410)
