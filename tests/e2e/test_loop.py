@@ -96,7 +96,7 @@ def test_the_loop_closes_and_lets_nothing_bad_through(loop: Loop, watch: Watch, 
 
     loop.schedule("neighbours", "neighbours", margin="0.05", maxLatencyRatio="")
     loop.ask_for("neighbours")
-    slow = loop.reached("neighbours", "Ended")
+    slow = loop.reached("neighbours", "Ended", 600)
     assert (slow["outcome"], slow["gate"]["verdict"], slow["reason"]) == ("RolledBack", "Passed", "HarmProven"), slow
 
     assert tracked.champion(MODEL)["version"] == run["version"], "neither became the champion"
