@@ -99,7 +99,7 @@ def why_failed(job: Object, own: list[Object]) -> pods.Trouble:
     told, trouble = condition(job, "Failed"), pods.trouble(own)
     message = told.get("message", "")
     if told.get("reason") == "DeadlineExceeded":
-        before = f"; {trouble.message}" if trouble is not None and trouble.reason == pods.EVICTED else ""
+        before = f"; {trouble.message}" if trouble is not None and trouble.reason == "Evicted" else ""
         said = f"Job {job['metadata']['name']} took longer than it may: {message}{before}"
         return pods.Trouble(9, "DeadlineExceeded", said)
     return trouble or pods.Trouble(
