@@ -66,7 +66,7 @@ def example(folder: str, kind: str) -> dict[str, Any]:
 
 def test_all_examples_were_found() -> None:
     assert {name.partition("/")[0] for name in DOCUMENTS} == {
-        *("quickstart", "https-model", "rollback", "autoscaling", "ab-test", "container", "retraining-schedule"),
+        *("quickstart", "https-model", "rollback", "autoscaling", "ab-test", "container"),
         *("credit-risk", "fraud", "forecast", "dna", "retraining", "flights"),
     }
 
