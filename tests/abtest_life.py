@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -59,12 +59,6 @@ class Story:
     ticks: int = 50
     requests: int = 200
     """A tick."""
-
-
-class _Operator(MemoryOperator):
-    def enqueue(self, refs: Iterable[Ref]) -> None:
-        """Deployments are what the story says they are."""
-        super().enqueue(ref for ref in refs if ref.kind == TEST.kind)
 
 
 class Life:
@@ -177,7 +171,8 @@ class Life:
 
     def _restart(self) -> None:
         """A new process, with nothing but what the API server tells it."""
-        self.operator = _Operator(self.cluster, clock=self.clock, counts=self.sources)
+        # Deployments are what the story says they are.
+        self.operator = MemoryOperator(self.cluster, clock=self.clock, counts=self.sources, kinds=(TEST.kind,))
         self.operator.look()
 
     # Everybody else.

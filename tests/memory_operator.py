@@ -6,7 +6,7 @@ making another one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
@@ -186,7 +186,7 @@ class Clock:
 
 
 class MemoryOperator:
-    """One life of the operator: what it has seen, and what it still wants to look at."""
+    """One life of the operator: what it has seen, and what it still wants to look at; it looks at no other `kinds`."""
 
     def __init__(
         self,
@@ -198,8 +198,10 @@ class MemoryOperator:
         notifier: MemoryNotifier | None = None,
         tracking: MemoryTracking | None = None,
         monitor: MemoryMonitor | None = None,
+        kinds: Collection[str] = tuple(KINDS),
     ) -> None:
         self.cluster = cluster
+        self.kinds = kinds
         self.clock = clock or Clock()
         self.metrics = Metrics()
         self.store = Store.of(KINDS)
@@ -238,7 +240,7 @@ class MemoryOperator:
         self.reconcilers = {name: Reconciler(kind, shell) for name, kind in KINDS.items()}
 
     def enqueue(self, refs: Iterable[Ref]) -> None:
-        self.dirty |= set(refs)
+        self.dirty |= {ref for ref in refs if ref.kind in self.kinds}
 
     def look(self) -> None:
         """List everything, as at the start and at each resync."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -56,12 +56,6 @@ class Story:
     jumps: Mapping[int, float] = field(default_factory=dict)
     """Seconds by which the clock is set, by tick."""
     ticks: int = 40
-
-
-class _Operator(MemoryOperator):
-    def enqueue(self, refs: Iterable[Ref]) -> None:
-        """The model and its deployment are what the story says they are."""
-        super().enqueue(ref for ref in refs if ref.kind == SCHEDULE.kind)
 
 
 class Life:
@@ -130,8 +124,14 @@ class Life:
 
     def _restart(self) -> None:
         """A new process, with nothing but what the API server tells it."""
-        self.operator = _Operator(
-            self.cluster, self.registry, clock=self.clock, tracking=self.tracking, notifier=self.notifier
+        # The model and its deployment are what the story says they are.
+        self.operator = MemoryOperator(
+            self.cluster,
+            self.registry,
+            clock=self.clock,
+            tracking=self.tracking,
+            notifier=self.notifier,
+            kinds=(SCHEDULE.kind,),
         )
         self.operator.look()
 

@@ -7,7 +7,7 @@ rollout are checked at the very write that would break them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tests import crdcheck
@@ -16,6 +16,7 @@ from tests.memory_operator import PLATFORM, Clock, MemoryOperator, MemorySources
 from tests.unit.kinds import kubelet
 from trimtab.core import metadata
 from trimtab.core.objects import API_VERSION, Object, Ref
+from trimtab.core.platform import Platform
 from trimtab.evidence.sources import ArmCounts, Cells, ModelReport, RouterReport, SmokeReport
 from trimtab.traffic.change import live
 from trimtab.traffic.state import SLOTS, RouterStatus
@@ -31,18 +32,14 @@ class Killed(BaseException):
     """The operator's process ended here."""
 
 
-class _Operator(MemoryOperator):
-    def enqueue(self, refs: Iterable[Ref]) -> None:
-        """Models and experiments are what the test says they are; nobody else looks at them."""
-        super().enqueue(ref for ref in refs if ref.kind == MDEP.kind)
-
-
 def digest(version: int) -> str:
     return f"sha256:{version:064x}"
 
 
 class Lab:
     """One ModelDeployment and everybody around it."""
+
+    platform: Platform = PLATFORM
 
     def __init__(self, rollout: Mapping[str, Any] | None = None, **spec: Any) -> None:
         self.cluster, self.clock, self.counts = MemoryCluster(), Clock(), MemorySources()
@@ -69,7 +66,10 @@ class Lab:
 
     def restart(self) -> None:
         """A new process, with nothing but what the API server tells it."""
-        self.operator = _Operator(self.cluster, clock=self.clock, platform=PLATFORM, counts=self.counts)
+        # Models and experiments are what the test says they are; nobody else looks at them.
+        self.operator = MemoryOperator(
+            self.cluster, clock=self.clock, platform=self.platform, counts=self.counts, kinds=(MDEP.kind,)
+        )
         self.operator.look()
 
     def deploy(self, version: int) -> None:

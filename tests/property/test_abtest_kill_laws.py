@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.abtest_life import Life, Story
+from tests.thorough import spread
 
 BETTER = {"a": 0.1, "b": 0.2, "c": 0.1}
 OTHER_WEIGHTS = [
@@ -63,8 +64,7 @@ def killed(name: str, points: int) -> int:
     assert told > 2_000
     assert (lost > 0) == bool(STORIES[name].anew)
     assert lost < told / 4
-    count = min(points, undisturbed.writes)
-    chosen = [1 + number * undisturbed.writes // count for number in range(count)]
+    chosen = spread(points, undisturbed.writes)
     for point in chosen:
         life = Life(STORIES[name], kill_in=point).live()
         assert life.ended == 1

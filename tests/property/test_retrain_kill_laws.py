@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.retrain_lab import CHAMPION, REJECTED, RetrainLab
+from tests.thorough import spread
 
 STEPS = [{"weight": 20, "seconds": 3}]
 CANARY = {"strategy": "Canary", "steps": STEPS, "gates": {"minRequests": 20}, "bakeSeconds": 10}
@@ -44,7 +45,7 @@ def killed(outcome: str, points: int) -> int:
     """Kill the operator after so many of the writes and effects, evenly spread; how many there were."""
     undisturbed = life(outcome, kill_at=10_000)
     writes = 10_000 - (undisturbed.kill_in or 0)
-    for point in sorted({1 + number * (writes - 1) // points for number in range(points)}):
+    for point in spread(points, writes):
         lab = life(outcome, kill_at=point)
         assert end(lab) == end(undisturbed), f"killed after change {point} of {writes}"
         assert len(lab.runs()) == 1

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.retrain_life import Life, Story
+from tests.thorough import spread
 from tests.unit.kinds.retrain_lab import DRIFT, GATE, MINUTELY, drifted
 
 MANUAL = {3: {"trimtab.dev/run": "now"}}
@@ -64,8 +65,7 @@ def killed(name: str, points: int) -> int:
     undisturbed = Life(STORIES[name]).live()
     end = undisturbed.end()
     assert (end["runs"], end["alias"]) == ENDS[name]
-    count = min(points, undisturbed.writes)
-    chosen = [1 + number * undisturbed.writes // count for number in range(count)]
+    chosen = spread(points, undisturbed.writes)
     for point in chosen:
         life = Life(STORIES[name], kill_in=point).live()
         assert life.ended == 1

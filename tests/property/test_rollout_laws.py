@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.rollout_lab import Lab
+from tests.thorough import spread
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "Canary": {
@@ -52,7 +53,7 @@ def killed(strategy: str, fate: str, points: int) -> None:
     undisturbed = life(strategy, ENDS[fate], kill_at=10_000)
     writes = 10_000 - (undisturbed.kill_in or 0)
     assert writes > 10
-    for point in sorted({1 + number * (writes - 1) // points for number in range(points)}):
+    for point in spread(points, writes):
         assert end(life(strategy, ENDS[fate], kill_at=point)) == end(undisturbed), f"killed after write {point}"
 
 

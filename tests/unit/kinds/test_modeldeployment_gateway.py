@@ -31,12 +31,6 @@ class Lab(rollout_lab.Lab):
         self.effective: dict[str, int] = {}
         super().__init__(rollout)
 
-    def restart(self) -> None:
-        self.operator = rollout_lab._Operator(
-            self.cluster, clock=self.clock, platform=self.platform, counts=self.counts
-        )
-        self.operator.look()
-
     def weights(self) -> dict[int, int]:
         """What the route tells, by version, in percent."""
         told = self.cluster.objects[ROUTE]["spec"]["rules"][0]["backendRefs"]

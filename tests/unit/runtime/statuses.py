@@ -1,5 +1,7 @@
 """Objects with statuses as the operator writes them."""
 
+import random
+
 from trimtab.core.objects import API_VERSION
 
 
@@ -58,3 +60,15 @@ def schedule():
 def _ended(outcome, day, **more):
     times = {"startedAt": f"2029-12-{day}T00:00:00Z", "endedAt": f"2029-12-{day}T00:10:00Z"}
     return {"trigger": "Cron", "stage": "Ended", "outcome": outcome, **times, **more}
+
+
+def lessened(obj, kept=frozenset()):
+    """The object with ever other parts of its status missing, by fixed seeds; keys that are `kept` always stay."""
+    for seed in range(200):
+        yield {**obj, "status": _pruned(obj["status"], random.Random(seed), kept)}
+
+
+def _pruned(part, dice, kept):
+    if isinstance(part, dict):
+        return {k: _pruned(v, dice, kept) for k, v in part.items() if k in kept or dice.random() < 0.8}
+    return [_pruned(v, dice, kept) for v in part if dice.random() < 0.8] if isinstance(part, list) else part

@@ -1,14 +1,11 @@
 """Series from statuses: only what is known, nothing of what is gone, and never two of the same labels."""
 
-import copy
-import random
-
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.unit.runtime.statuses import deployment, schedule
+from tests.unit.runtime.statuses import deployment, lessened, schedule
 from trimtab.core.objects import ref_of
 from trimtab.runtime.families import FAMILIES
 from trimtab.runtime.findings import Findings, series
@@ -188,13 +185,6 @@ def test_numbers_that_are_none_are_left_out(bad):
 
 @pytest.mark.parametrize("obj", [deployment(), schedule()], ids=lambda obj: obj["kind"])
 def test_no_part_of_a_status_has_to_be_there(obj):
-    def prune(part, dice):
-        if isinstance(part, dict):
-            return {k: prune(v, dice) for k, v in part.items() if k in ("name", "feature") or dice.random() < 0.8}
-        return [prune(v, dice) for v in part if dice.random() < 0.8] if isinstance(part, list) else part
-
-    for seed in range(200):
-        less = copy.deepcopy(obj)
-        less["status"] = prune(less["status"], random.Random(seed))
+    for less in lessened(obj, {"name", "feature"}):
         for name, labels in series(less):
             assert len(FAMILIES[name].labels) == len(labels)

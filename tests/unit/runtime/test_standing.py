@@ -1,10 +1,8 @@
 """Conditions, shares, rollouts and experiments as series, from statuses as the operator writes them."""
 
-import copy
-import random
-
 import pytest
 
+from tests.unit.runtime.statuses import lessened
 from trimtab.core.objects import API_VERSION
 from trimtab.runtime.families import FAMILIES
 from trimtab.runtime.findings import series
@@ -105,13 +103,6 @@ def test_only_what_should_answer_is_up_or_down(change, spec, up):
 
 @pytest.mark.parametrize("obj", [deployment(), experiment()], ids=lambda obj: obj["kind"])
 def test_no_part_of_a_status_has_to_be_there(obj):
-    def prune(part, dice):
-        if isinstance(part, dict):
-            return {k: prune(v, dice) for k, v in part.items() if dice.random() < 0.8}
-        return [prune(v, dice) for v in part if dice.random() < 0.8] if isinstance(part, list) else part
-
-    for seed in range(200):
-        less = copy.deepcopy(obj)
-        less["status"] = prune(less["status"], random.Random(seed))
+    for less in lessened(obj):
         for name, labels in series(less):
             assert len(FAMILIES[name].labels) == len(labels)
