@@ -17,8 +17,8 @@ from aiohttp import web
 
 from tests.memory_cluster import Happening, MemoryCluster
 from tests.processes import free_port
-from trimtab.__main__ import watched
 from trimtab.core.objects import Object, Ref, Resource
+from trimtab.kinds import watched
 from trimtab.runtime.archive import CONFIG_MAP
 from trimtab.runtime.cluster import ApiError
 from trimtab.runtime.events import EVENT

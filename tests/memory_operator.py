@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
 from tests.memory_cluster import MemoryCluster
-from trimtab.__main__ import watched
 from trimtab.adapters.mlflow import MlflowError
 from trimtab.adapters.notify import NotifyError
 from trimtab.core.objects import Object, Ref
@@ -19,7 +18,7 @@ from trimtab.core.plan import Notice
 from trimtab.core.platform import Platform
 from trimtab.evidence.drift.finding import Finding
 from trimtab.evidence.sources import ModelReport, RouterReport, SmokeReport
-from trimtab.kinds import KINDS, Ports
+from trimtab.kinds import KINDS, Ports, watched
 from trimtab.kinds.abtest.observe import EventsError
 from trimtab.kinds.mlmodel.observe import RegistryError
 from trimtab.kinds.modeldeployment.observe import Watch

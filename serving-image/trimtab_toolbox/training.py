@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Rows: TypeAlias = "pd.DataFrame | NDArray[Any]"
+Targets: TypeAlias = "pd.Series[Any] | NDArray[Any]"
 Times: TypeAlias = "pd.Series[Any] | NDArray[Any] | str"
+Holdout: TypeAlias = tuple[Rows, Targets] | tuple[Rows, Targets, Times]
 
 EXAMPLE_ROWS = 100
 _PACKAGES = {"imblearn": "imbalanced-learn", "lightgbm": "lightgbm", "xgboost": "xgboost"}
@@ -44,14 +46,12 @@ class _Rows(NamedTuple):
 def log_model(
     model: Any,
     X: Rows,  # noqa: N803 - the name all of scikit-learn uses
-    y: pd.Series[Any] | NDArray[Any],
+    y: Targets,
     *,
     name: str = "model",
     registered_model_name: str | None = None,
     alias: str | None = None,
-    holdout: tuple[Rows, pd.Series[Any] | NDArray[Any]]
-    | tuple[Rows, pd.Series[Any] | NDArray[Any], Times]
-    | None = None,
+    holdout: Holdout | None = None,
     times: Times | None = None,
 ) -> Logged:
     """Log a fitted model to MLflow with its signature, an example, a drift profile and a calibration table.

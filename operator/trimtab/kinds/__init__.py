@@ -18,6 +18,7 @@ from trimtab.core.objects import (
     HTTP_ROUTE,
     JOB,
     NETWORK_POLICY,
+    POD,
     SERVICE,
     Object,
     Ref,
@@ -129,3 +130,10 @@ RETRAINSCHEDULE = Kind(
 )
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (MLMODEL, MODELDEPLOYMENT, ABTEST, RETRAINSCHEDULE)}
+
+
+def watched(*, gateway_api: bool = False) -> list[Resource]:
+    """Our kinds, all their children, and the pods that tell why children do not work."""
+    found = [kind.resource for kind in KINDS.values()]
+    found += [child for kind in KINDS.values() for child in kind.children if gateway_api or child != HTTP_ROUTE]
+    return list(dict.fromkeys([*found, POD]))

@@ -39,10 +39,6 @@ class Outside:
         archive: Archive,
     ) -> None:
         mlflow = Mlflow(chosen.mlflow_tracking_uri, session, clock, credentials(os.environ))
-
-        def failed(source: str, kind: str) -> None:
-            metrics.poll_failures.labels(source, kind).inc()
-
         self._metrics = metrics
         self._allowed = allowed
         self._registry = MlflowRegistry(mlflow)
@@ -52,15 +48,18 @@ class Outside:
             lambda channel, result: metrics.notifications.labels(channel, result).inc(),
             clock,
         )
-        self.watcher = Watcher(session, clock, time.time, failed, recall=archive.recall)
+        self.watcher = Watcher(session, clock, time.time, self._failed, recall=archive.recall)
         self.ports = Ports(
             registry=self._registry,
-            counts=Counts(session, clock, failed),
+            counts=Counts(session, clock, self._failed),
             monitor=self.watcher,
             events=Prometheus(chosen.prometheus_uri, session, clock),
             tracking=MlflowTracking(mlflow),
             notifier=self.notifier,
         )
+
+    def _failed(self, source: str, kind: str) -> None:
+        self._metrics.poll_failures.labels(source, kind).inc()
 
     def effects(self, cluster: Cluster, instance: str) -> Effects:
         """What performs the effects of plans, and tells of those that fail as events of this instance."""

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from kubernetes.aio.client import Configuration
 
-from trimtab.__main__ import watched
 from trimtab.core.objects import GROUP
+from trimtab.kinds import watched
 from trimtab.runtime import handlers
 
 

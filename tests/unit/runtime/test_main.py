@@ -25,11 +25,12 @@ from tests.processes import free_port
 from tests.unit.kinds.builders import NAMESPACE, mdep_object, mlmodel_object, model_revision, model_status
 from trimtab import __main__ as main
 from trimtab.core.objects import Object, Ref
-from trimtab.kinds import KINDS
+from trimtab.kinds import KINDS, watched
 from trimtab.runtime import handlers
 from trimtab.runtime.cluster import ApiError
 from trimtab.runtime.controller import Controller
 from trimtab.runtime.leader import LEASE, NAME
+from trimtab.runtime.replica import Replica
 from trimtab.runtime.xds import ROUTES
 from trimtab.settings import Settings
 
@@ -122,7 +123,7 @@ class Process:
                 await asyncio.sleep(0.02)
 
     def watches_all(self) -> bool:
-        return self.server.watching >= {resource.plural for resource in main.watched()}
+        return self.server.watching >= {resource.plural for resource in watched()}
 
     def holder(self) -> str:
         lease = self.do(lambda cluster: cluster.objects.get(LEASE_REF, {"spec": {"holderIdentity": ""}}))
@@ -365,13 +366,13 @@ async def test_in_a_pod_the_pods_own_account_is_used(monkeypatch: pytest.MonkeyP
 
 class TestHealth:
     @pytest.fixture
-    async def operator(self, server: MemoryApiServer) -> AsyncIterator[main.Operator]:
+    async def operator(self, server: MemoryApiServer) -> AsyncIterator[Replica]:
         configuration = Configuration(host=server.url)
         async with ApiClient(configuration) as client, aiohttp.ClientSession() as session:
-            yield main.Operator(Process(server).settings, client, session)
+            yield Replica(Process(server).settings, client, session)
 
     async def test_a_picture_that_grows_old_is_unhealthy(
-        self, operator: main.Operator, monkeypatch: pytest.MonkeyPatch
+        self, operator: Replica, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         age: list[float | None] = [None]
         monkeypatch.setattr(operator.picture, "age", lambda: age[0])
@@ -381,7 +382,7 @@ class TestHealth:
         age[0] = 2 * 600 + 61
         assert operator.alive() == "the picture of the cluster was last checked 1261 s ago"
 
-    async def test_gauges_are_set_when_they_are_read(self, operator: main.Operator) -> None:
+    async def test_gauges_are_set_when_they_are_read(self, operator: Replica) -> None:
         await operator.picture.check()
         operator.refresh()
         registry = operator.metrics.registry
@@ -390,7 +391,7 @@ class TestHealth:
         assert registry.get_sample_value("workqueue_longest_running_processor_seconds", {"name": "MLModel"}) == 0
 
     async def test_routers_that_wait_are_told_what_the_watches_bring(
-        self, operator: main.Operator, server: MemoryApiServer
+        self, operator: Replica, server: MemoryApiServer
     ) -> None:
         await operator.picture.check()
         arm = {"name": "old", "host": "old.svc", "port": 8080}
@@ -402,14 +403,14 @@ class TestHealth:
             operator.picture.absorb(changed, gone=False)
             assert (await asked).status == 200
 
-    async def test_objects_go_to_the_queue_of_their_kind(self, operator: main.Operator) -> None:
+    async def test_objects_go_to_the_queue_of_their_kind(self, operator: Replica) -> None:
         await operator.picture.check()
         waiting = {name: len(controller.queue) for name, controller in operator.controllers.items()}
         assert waiting == {"MLModel": 1, "ModelDeployment": 1, "ABTest": 0, "RetrainSchedule": 0}
 
 
 def test_everything_that_matters_is_watched_once() -> None:
-    kinds = [resource.kind for resource in main.watched()]
+    kinds = [resource.kind for resource in watched()]
     assert len(kinds) == len(set(kinds))
     assert {*KINDS, "Pod", "Deployment", "Service", "Job"} <= set(kinds)
 
