@@ -7,17 +7,18 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests import crdcheck
 from tests.property import strategies
+from tests.thorough import examples
 from tests.unit.kinds.abtest_lab import Lab
 from trimtab.kinds.abtest.api import ABTest
 from trimtab.traffic.slots import assign
 from trimtab.traffic.state import SLOTS
 
-quick = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=examples(45), deadline=None, suppress_health_check=list(HealthCheck))
 USERS = [f"user-{number}" for number in range(300)]
 arms = st.sampled_from("abc")
 STEPS = st.one_of(
@@ -77,6 +78,7 @@ def act(on: Lab, step: tuple[str, Any]) -> None:
 
 @quick
 @given(steps=st.lists(STEPS, max_size=8))
+@example(steps=[("vanish", "a"), ("traffic", 1_084)]).via("a control that is gone, and an arm that harms")
 def test_whatever_happens_statuses_are_sound_and_a_second_pass_rests(steps: list[tuple[str, Any]]) -> None:
     on = lab()
     for step in steps:

@@ -12,9 +12,10 @@ import random
 from collections.abc import Mapping, Sequence
 
 from trimtab.evidence import means
-from trimtab.evidence.compare import mean_difference, rate_strata
+from trimtab.evidence.compare import mean_difference
 from trimtab.evidence.design import Design
 from trimtab.evidence.eprocess import log_ratio, standard_error
+from trimtab.evidence.strata import rate_strata
 from trimtab.evidence.tally import Segment, merged
 
 DRAWS = 2000

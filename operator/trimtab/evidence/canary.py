@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from trimtab.evidence.compare import rate_strata
 from trimtab.evidence.eprocess import HARM, log_e, log_sum_exp, plain
+from trimtab.evidence.strata import rate_strata
 from trimtab.evidence.tally import Segment, merged
 
 CanaryDecision = Literal["Waiting", "Continue", "StopHarm"]

@@ -1,8 +1,7 @@
-"""One arm against control in one metric: counts become strata, strata become evidence.
+"""One arm against control in one metric: strata (evidence.strata) and means become evidence.
 
-Outcome counts events a user, and users arrive by the planned weights; so do its events when nothing differs. Errors,
-Latency and Prometheus count requests, of which one user may send half: their share is the one that was seen.
-Counts by user bucket are used where they are there.
+Outcomes are events, or a sum, per user, so a user without one counts as none. But an arm of which nobody has reported
+a single outcome has not done badly; nothing is known of it.
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ from typing import NamedTuple
 from trimtab.evidence import clusters, means
 from trimtab.evidence.clusters import Share
 from trimtab.evidence.design import ArmEvidence, Design, Metric
-from trimtab.evidence.eprocess import FARTHEST, Stratum, around, log_e, log_ratio, lower, plain, swapped, upper
+from trimtab.evidence.eprocess import FARTHEST, around, log_e, log_ratio, lower, plain, swapped, upper
 from trimtab.evidence.power import needed_for_mean, needed_users
+from trimtab.evidence.strata import COUNTED, rate_strata
 from trimtab.evidence.tally import Segment, Tally
 
 NEGLIGIBLE = 1e-6
@@ -51,67 +51,25 @@ def objective(design: Design, groups: Sequence[Segment], arm: str) -> Finding:
     return _rate(design, paired, arm)
 
 
-def rate_strata(metric: Metric, groups: Sequence[Segment], arm: str, control: str) -> list[Stratum]:
-    """Events by stratum, divided by their dispersion."""
-    if metric == "Outcome":
-        planned = [_outcomes(g.tally(arm), g.tally(control), g.share(arm, control)) for g in groups]
-        spread = _bucket_spread(groups, arm, control) or max(
-            (_square_spread(g.tally(name)) for g in groups for name in (arm, control)), default=1.0
-        )
-        return _thinned(planned, spread)
-    return request_strata(COUNTED[metric], groups, arm, control)
+def _unreported(groups: Sequence[Segment], arm: str, control: str) -> str:
+    """Of which arm nobody has reported an outcome, where pods count reports; or nothing.
 
-
-def request_strata(field: str, groups: Sequence[Segment], arm: str, control: str) -> list[Stratum]:
-    """Events of requests, counted in that field of a tally, divided by their dispersion."""
-    pairs = [(g.tally(arm), g.tally(control), g.share(arm, control)) for g in groups]
-    seen = [Stratum(getattr(own, field), getattr(other, field), _share(own, other, plan)) for own, other, plan in pairs]
-    tallies = [tally for own, other, _ in pairs for tally in (own, other)]
-    return _thinned(seen, clusters.assumed(sum(t.requests for t in tallies), sum(t.users for t in tallies)))
-
-
-def _outcomes(own: Tally, other: Tally, planned: float) -> Stratum:
-    if own.buckets and other.buckets:
-        rows, others = sum(b.rows for b in own.buckets), sum(b.rows for b in other.buckets)
-        share = rows / (rows + others) if rows and others else planned
-        return Stratum(sum(b.total for b in own.buckets), sum(b.total for b in other.buckets), share)
-    return Stratum(own.outcomes, other.outcomes, planned)
-
-
-def _share(own: Tally, other: Tally, planned: float) -> float:
-    return own.requests / (own.requests + other.requests) if own.requests and other.requests else planned
-
-
-def _thinned(strata: Sequence[Stratum], spread: float) -> list[Stratum]:
-    by = max(spread, 1.0)
-    return [Stratum(s.candidate / by, s.control / by, s.share) for s in strata if s.candidate + s.control > 0]
-
-
-def _square_spread(tally: Tally) -> float:
-    """Several events a user: E[y²] / E[y], when the sums are sums of the events."""
-    counted = tally.outcome_sum == tally.outcomes > 0
-    return tally.outcome_squares / tally.outcome_sum if counted else 1.0
-
-
-def _bucket_spread(groups: Sequence[Segment], arm: str, control: str) -> float:
-    """The dispersion measured over buckets, or 0 where nobody counts them."""
-    parts = [
-        clusters.excess(
-            [Share(b.total, b.rows) for b in g.tally(arm).buckets],
-            [Share(b.total, b.rows) for b in g.tally(control).buckets],
-        )
-        for g in groups
-        if g.tally(arm).buckets and g.tally(control).buckets
-    ]
-    plain = sum(part[1] for part in parts)
-    return max(sum(part[0] for part in parts) / plain, 1.0) if plain else 0.0
+    One gate for all groups, which opens once: no e-value gets larger by it.
+    """
+    tallies = {name: [g.tally(name) for g in groups] for name in (arm, control)}
+    if not any(tally.buckets for some in tallies.values() for tally in some):
+        return ""
+    mute = [name for name, some in tallies.items() if not any(tally.reported for tally in some)]
+    return f"no outcome of {' or '.join(mute)} has been reported" if mute else ""
 
 
 def _rate(design: Design, groups: Sequence[Segment], arm: str) -> Finding:
     aim, control = design.objective, design.control
-    strata = rate_strata(aim.metric, groups, arm, control)
-    if not strata:
-        return Finding(UNKNOWN, missing=f"no {EVENTS[aim.metric]} of {arm} or {control} has been counted")
+    strata, size = rate_strata(aim.metric, groups, arm, control), _pair_users(design, groups, arm)
+    missing = _unreported(groups, arm, control) if aim.metric == "Outcome" else ""
+    if missing or not strata:
+        nothing = f"no {EVENTS[aim.metric]} of {arm} or {control} has been counted"
+        return Finding(UNKNOWN, missing=missing or nothing, pair_users=size)
     rising = aim.direction == "Increase"
     edge = math.log1p(aim.minimum_effect if rising else -aim.minimum_effect)
     points = prior_around(abs(edge))
@@ -122,12 +80,11 @@ def _rate(design: Design, groups: Sequence[Segment], arm: str) -> Finding:
         score,
         worse=high < 0 if rising else low > 0,
         futile=high < edge if rising else low > edge,
-        pair_users=_pair_users(design, groups, arm),
+        pair_users=size,
     )
 
 
 EVENTS = {"Outcome": "outcome", "Errors": "error", "Latency": "slow request", "Prometheus": "event"}
-COUNTED = {"Outcome": "outcomes", "Errors": "errors", "Latency": "latency_above", "Prometheus": "outcomes"}
 
 
 def _pair_users(design: Design, groups: Sequence[Segment], arm: str) -> int | None:
@@ -157,7 +114,7 @@ def _lift(value: float | None) -> float | None:
 
 
 def _mean(design: Design, groups: Sequence[Segment], arm: str) -> Finding:
-    missing = _gate(groups, arm, design.control)
+    missing = _unreported(groups, arm, design.control) or _gate(groups, arm, design.control)
     found = means.combined([d for g in groups if (d := mean_difference(g, arm, design.control))])
     if missing or found is None:
         alike = "all outcomes so far are alike: a spread is needed to compare means"
@@ -196,8 +153,10 @@ def _units(tally: Tally) -> tuple[float, float, float]:
 
 
 def mean_difference(group: Segment, arm: str, control: str) -> means.Difference | None:
-    """Candidate minus control within one group of equal weights; None where one of them has nothing."""
+    """Candidate minus control within one group of equal weights; None where one of them has or tells nothing."""
     own, other = group.tally(arm), group.tally(control)
+    if own.told != other.told:
+        return None
     if own.buckets and other.buckets:
         return _bucket_difference(own, other)
     if own.users < 1 or other.users < 1:

@@ -11,10 +11,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from trimtab.evidence.compare import UNKNOWN, Finding, objective, request_strata
+from trimtab.evidence.compare import UNKNOWN, Finding, objective
 from trimtab.evidence.design import ArmEvidence, Decision, Design, Guardrail, Rule, SampleRatio, Verdict
 from trimtab.evidence.eprocess import HARM, log_e, log_ratio, plain
 from trimtab.evidence.srm import ALPHA, sample_ratio
+from trimtab.evidence.strata import request_strata
 from trimtab.evidence.tally import Groups, Segment, join, merged
 
 CONTROL = ArmEvidence(0.0, 0.0, 0.0, 1.0)

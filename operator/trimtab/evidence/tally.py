@@ -49,6 +49,16 @@ class Tally:
     buckets: tuple[Bucket, ...] = ()
     """The outcomes again by user bucket, where pods count them so; then these are used (evidence.clusters)."""
 
+    @property
+    def reported(self) -> float:
+        """How many outcomes were reported, whatever they were."""
+        return sum(bucket.outcomes for bucket in self.buckets) or self.outcomes
+
+    @property
+    def told(self) -> bool:
+        """Whether model pods tell of anything at all: of answers, with or without users, or of outcomes."""
+        return self.answered > 0 or any(bucket.rows or bucket.outcomes for bucket in self.buckets)
+
     def __add__(self, other: Tally) -> Tally:
         """Both together; buckets are kept when both have the same number of them, or only one has any."""
         return Tally(

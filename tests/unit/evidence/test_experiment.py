@@ -263,6 +263,42 @@ def test_buckets_are_used_where_they_are(metric):
     assert found.arms["new"].lift == pytest.approx(12 / 42)
 
 
+@pytest.mark.parametrize("metric", ["Outcome", "OutcomeMean"])
+@pytest.mark.parametrize("silent", ["control", "new"])
+def test_where_one_arm_s_pods_tell_nothing_there_is_no_comparison(metric, silent):
+    """Requests that nobody answered for, in a segment of their own: neither better nor worse."""
+    pods = Tally(
+        users=8_000, requests=8_000, answered=8_000, buckets=((Bucket(80, 80, 8, 8), Bucket(80, 80, 9, 9)) * 50)
+    )
+    design = replace(DESIGN, objective=Objective(metric, minimum_effect=0.1))
+    both = segment(pods, pods)
+    users = {"control": 12_000, "new": 8_000}
+    alone = {arm: Tally(users=n, requests=n) if arm == silent else replace(pods, users=n) for arm, n in users.items()}
+    other = segment(alone["control"], alone["new"], weights={"control": 60.0, "new": 40.0})
+    assert judge(design, [both, other]).arms == judge(design, [both]).arms
+    found = judge(design, [other])
+    assert (found.decision, found.reason) == ("Waiting", f"no outcome of {silent} has been reported")
+
+
+@pytest.mark.parametrize("metric", ["Outcome", "OutcomeMean"])
+def test_no_report_is_no_outcome_and_no_is_one(metric):
+    """Rows of which nobody reports are not worse; where each was reported to be a no, they are."""
+    good = Tally(users=8_000, answered=8_000, buckets=((Bucket(80, 80, 8, 8), Bucket(80, 80, 9, 9)) * 50))
+    design = replace(DESIGN, objective=Objective(metric, minimum_effect=0.1))
+    mute, bad = (Tally(users=8_000, answered=8_000, buckets=(Bucket(80, reports),) * 100) for reports in (0, 80))
+    waits = judge(design, [segment(mute, good)])
+    assert (waits.decision, waits.reason) == ("Waiting", "no outcome of control has been reported")
+    assert judge(design, [segment(good, mute)]).decision == "Waiting"
+    nobody = judge(design, [segment(mute, mute)])
+    assert nobody.reason == "no outcome of new or control has been reported"
+    assert judge(design, [segment(bad, good)]).winner == "new"
+    assert judge(design, [segment(good, bad)]).decision == "StopFutile"
+
+
+def test_recorded_users_without_outcomes_are_counted_as_they_are_given():
+    assert judge(DESIGN, [segment(tally(8_000, 0), tally(8_000, 800))]).winner == "new"
+
+
 def test_several_events_of_a_user_are_not_independent():
     once = judge(DESIGN, [segment(tally(8_000, 800), tally(8_000, 1_000))])
     often = Tally(users=8_000, outcomes=800, outcome_sum=800, outcome_squares=8_000)

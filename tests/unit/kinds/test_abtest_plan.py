@@ -307,6 +307,8 @@ def test_without_its_control_routers_do_as_they_were_told_last() -> None:
     lab.vanish("a")
     lab.settle()
     assert (lab.reason(), lab.weights()) == ("ArmNotFound", {"a": 70, "b": 30})
+    message = lab.condition("Ready")["message"]
+    assert message.endswith("mdep-a in this namespace; it is the control, so routers do as they were told last")
 
 
 def test_an_arm_whose_pods_fall_keeps_its_users_and_does_not_win_meanwhile() -> None:

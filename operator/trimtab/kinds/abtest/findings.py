@@ -1,7 +1,8 @@
 """What the counts say, and how that is told.
 
-The experiment as a whole is judged once. With more than two arms each is then judged against the control alone, at its
-part of the significance: one that harms is stopped by itself, and the others go on.
+The experiment as a whole is judged. If anything harms, each arm is judged against the control alone, at its part of
+the significance: one that harms is stopped by itself, and the others are judged again without it, each at the part it
+had before. So one look finds all that its counts tell, and another look at the same counts finds nothing else.
 """
 
 from __future__ import annotations
@@ -33,8 +34,13 @@ class Findings:
     """What the counts say of this run."""
 
     overall: Verdict
+    """Of the arms that go on, if any does."""
     harmed: Mapping[str, str]
-    """The arms that harm, with the reason."""
+    """The arms that this look stops, with the reason."""
+    ended: bool = False
+    """No arm goes on."""
+    held: str = ""
+    """Why nobody wins or loses now, whatever the counts say."""
 
 
 def findings(spec: Spec, run: RunStatus, segments: Sequence[Segment]) -> Findings | None:
@@ -43,11 +49,21 @@ def findings(spec: Spec, run: RunStatus, segments: Sequence[Segment]) -> Finding
     if not segments or not going:
         return None
     judged, error = in_users(segments)
-    overall = judge(design(spec, run.stopped, error), judged)
-    if overall.decision != "StopHarm":
-        return Findings(overall, {})
-    alone = {arm: judge(_pair(spec, arm, error), judged) for arm in going} if len(going) > 1 else {going[0]: overall}
-    return Findings(overall, {arm: v.reason for arm, v in alone.items() if v.decision == "StopHarm"})
+    harmed: dict[str, str] = {}
+    while True:
+        overall = judge(design(spec, [*run.stopped, *harmed], error), judged)
+        more = _harmful(spec, going, overall, judged, error) if overall.decision == "StopHarm" else {}
+        harmed, going = harmed | more, [arm for arm in going if arm not in more]
+        if not more or not going:
+            return Findings(overall, harmed, ended=not going)
+
+
+def _harmful(
+    spec: Spec, going: Sequence[str], overall: Verdict, judged: Sequence[Segment], users_error: float
+) -> dict[str, str]:
+    """The arms that harm by themselves, with the reason."""
+    alone = {arm: judge(_pair(spec, arm, users_error), judged) for arm in going} if len(going) > 1 else {}
+    return {arm: v.reason for arm, v in (alone or {going[0]: overall}).items() if v.decision == "StopHarm"}
 
 
 def evidence(spec: Spec, found: Findings, measured_at: datetime) -> EvidenceStatus:

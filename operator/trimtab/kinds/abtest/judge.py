@@ -57,7 +57,7 @@ def _overall(
 ) -> Iterable[Condition]:
     if arms.status == "False":
         verdict = conditions.failing if arms.reason == "ArmNotFound" or at.run else conditions.progressing
-        return verdict(arms.reason, arms.message + _meanwhile(at))
+        return verdict(arms.reason, arms.message + _meanwhile(test, at))
     if at.wish.refused:
         return conditions.failing("PromotionRefused", at.wish.refused)
     if not at.confirmed:
@@ -71,12 +71,15 @@ def _overall(
     return conditions.ready(concluded.reason, concluded.message + untested)
 
 
-def _meanwhile(at: Standing) -> str:
+def _meanwhile(test: ABTest, at: Standing) -> str:
     if at.run is None:
         return "; the experiment begins when all arms answer"
     if at.waiting:
         return f"; a new run begins when all arms answer, because {at.waiting}; until then routers do as they were told"
-    return "; its users go to the control" if any(arm.reason == "ArmNotFound" for arm in at.arms) else ""
+    gone = [arm.name for arm in at.arms if arm.reason == "ArmNotFound"]
+    if test.spec.control in gone:
+        return "; it is the control, so routers do as they were told last"
+    return "; its users go to the control" if gone else ""
 
 
 def _arms(at: Standing) -> Condition:
@@ -106,7 +109,7 @@ def _measured(test: ABTest, at: Standing) -> Condition:
     if at.confirmed and at.run is not None and not at.run.counted and not over:
         message = "the weights were changed too often to be kept apart; set assignment.salt to begin a new run"
         return Condition("Measured", "False", "TooManyChanges", message)
-    mute = [name for name, tally in at.totals.items() if tally.requests >= ENOUGH_REQUESTS and not _reported(tally)]
+    mute = [name for name, tally in at.totals.items() if tally.requests >= ENOUGH_REQUESTS and not tally.reported]
     if test.spec.objective.metric in BY_OUTCOMES and mute:
         return Condition("Measured", "False", "NoOutcomes", _mute(at.totals, sorted(mute)))
     counting = f"{requests:.0f} requests have been counted in this run"
@@ -126,10 +129,6 @@ def _uncounted(test: ABTest, arms: Sequence[str]) -> str:
         f", but no user of {', '.join(arms)}: nobody tests whether users come as the weights say, nor how alike the "
         f"requests of one are; set feedback.userHeader of ModelDeployment {deployments} to {header} and send it"
     )
-
-
-def _reported(tally: Tally) -> float:
-    return sum(bucket.outcomes for bucket in tally.buckets) or tally.outcomes
 
 
 def _mute(totals: Mapping[str, Tally], mute: Sequence[str]) -> str:

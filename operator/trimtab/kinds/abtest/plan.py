@@ -135,13 +135,17 @@ def _failed_queries(seen: Observed) -> str:
 def _decisive(
     test: ABTest, seen: Observed, arms: Sequence[Resolved], course: Course, found: Findings | None
 ) -> Findings | None:
-    """The findings, as far as anything may be decided by them: nobody wins whose pods are away, nor while the query of
-    a guardrail fails."""
+    """The findings, as far as anything may be decided by them.
+
+    Outcomes of an arm that is away cannot be told, so its counts are no comparison; and nobody wins unguarded.
+    """
     if found is None or test.spec.suspend or (course.verdict is not None and course.verdict.final):
         return None
-    away = {arm.name for arm in arms if arm.reason}
-    if found.overall.decision == "Win" and (found.overall.winner in away or seen.guarded_error):
-        return replace(found, overall=replace(found.overall, decision="Running", winner=None))
+    away = [arm.name for arm in arms if arm.reason and arm.name not in (*course.run.stopped, *found.harmed)]
+    if away:
+        return replace(found, held=f"nobody wins or loses while arm {', '.join(away)} is away")
+    if seen.guarded_error and found.overall.decision == "Win":
+        return replace(found, held="nobody wins while the guardrail's query fails")
     return found
 
 
@@ -154,11 +158,11 @@ def _onward(
     now: datetime,
 ) -> RunStatus:
     """The run without the arms that harm, and with the shares of the next batch."""
-    if found is None or verdict.final:
+    if found is None or (verdict.final and verdict.decision != "Win"):
         return run
     harmed = [name for name in found.harmed if name not in run.stopped]
     run = run.model_copy(update={"stopped": [*run.stopped, *harmed]}) if harmed else run
-    return run if verdict.decision == "Paused" else drawn(test, run, segments, now)
+    return run if verdict.final or verdict.decision == "Paused" else drawn(test, run, segments, now)
 
 
 def _with_conditions(test: ABTest, status: Status, at: Standing, now: datetime) -> Status:

@@ -100,7 +100,7 @@ def _arm(done: Pass, arm: Arm, found: Resolved, tally: Tally) -> ArmStatus:
         users=done.users[arm.name],
         requests=round(tally.requests),
         errors=round(tally.errors),
-        outcomes=round(sum(bucket.outcomes for bucket in tally.buckets) or tally.outcomes),
+        outcomes=round(tally.reported),
         mean=mean(done.test.spec, tally),
     )
 

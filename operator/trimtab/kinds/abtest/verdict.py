@@ -18,7 +18,6 @@ from datetime import datetime
 
 from trimtab.core import metadata
 from trimtab.core.conditions import timestamp
-from trimtab.evidence.design import Verdict
 from trimtab.kinds.abtest.api import ABTest
 from trimtab.kinds.abtest.arms import Resolved
 from trimtab.kinds.abtest.findings import Findings
@@ -88,20 +87,21 @@ def _said(asked: Wish, before: VerdictStatus | None) -> VerdictStatus | None:
 def _judged(test: ABTest, found: Findings | None, before: VerdictStatus | None) -> VerdictStatus:
     if found is None:
         return before or _verdict("Waiting", "", "nothing was counted yet")
-    overall = found.overall
-    others = [arm.name for arm in test.spec.arms if arm.name != test.spec.control]
-    if set(others) <= set(found.harmed):
-        reason = "; ".join(found.harmed[arm] for arm in others)
-        return _verdict("StopHarm", test.spec.control, reason, final=True)
+    harm = "; ".join(found.harmed.values())
+    if found.ended:
+        return _verdict("StopHarm", test.spec.control, harm, final=True)
     if before is not None and before.decision in ("Paused", "Inconclusive"):
         return before
     if before is not None and before.decision == "Win" and before.winner not in found.harmed:
-        return before.model_copy(update={"final": test.spec.decision == "Auto"})
-    return _fresh(test, overall)
+        return before.model_copy(update={"final": test.spec.decision == "Auto" and not found.held})
+    fresh = _fresh(test, found)
+    return fresh.model_copy(update={"reason": f"{harm}; {fresh.reason}"[:2048]}) if harm else fresh
 
 
-def _fresh(test: ABTest, overall: Verdict) -> VerdictStatus:
-    control, auto = test.spec.control, test.spec.decision == "Auto"
+def _fresh(test: ABTest, found: Findings) -> VerdictStatus:
+    control, auto, overall = test.spec.control, test.spec.decision == "Auto", found.overall
+    if found.held and overall.decision in ("Win", "StopFutile"):
+        return _verdict("Running", "", f"{found.held}; {overall.reason}")
     if overall.decision == "Win":
         return _verdict("Win", overall.winner or "", overall.reason, final=auto)
     if overall.decision == "StopFutile":
