@@ -76,15 +76,38 @@ def act(on: Lab, step: tuple[str, Any]) -> None:
     on.step()
 
 
+def rests(on: Lab) -> bool:
+    """Whether another look at the same finds nothing new.
+
+    Routers that are told what they still do, before they have heard of anything else, are believed one pass later: a
+    report counts when it is younger than the telling. That pass may say so, and decides and tells nothing.
+    """
+    before = on.status
+    if on.plan().status != before and on.reason("TrafficApplied") == "TrafficMoving":
+        on.step()
+        assert on.reason("TrafficApplied") == "RoutersConfirmed"
+        assert [on.status.get(part) for part in ("verdict", "router")] == [before.get("verdict"), before.get("router")]
+        assert on.status["run"]["stopped"] == before["run"]["stopped"]
+    return on.plan().status == on.status
+
+
 @quick
 @given(steps=st.lists(STEPS, max_size=8))
 @example(steps=[("vanish", "a"), ("traffic", 1_084)]).via("a control that is gone, and an arm that harms")
+@example(
+    steps=[
+        ("annotate", {"abort": "yes"}),
+        ("traffic", 1),
+        ("annotate", {"promote": "b"}),
+        ("annotate", {"abort": "yes"}),
+    ]
+).via("routers that are told to go on before they have heard otherwise")
 def test_whatever_happens_statuses_are_sound_and_a_second_pass_rests(steps: list[tuple[str, Any]]) -> None:
     on = lab()
     for step in steps:
         act(on, step)
         assert on.plan() == on.plan()
-        assert on.plan().status == on.status
+        assert rests(on)
         if "router" in on.status:
             assert sum(on.told().weights().values()) == SLOTS
             names = {arm["name"] for arm in on.test["spec"]["arms"]}
