@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trimtab.core.objects import Object
+from trimtab.core.objects import Object, condition
 from trimtab.core.platform import (
     CONTAINER_SECURITY,
     POD_SECURITY,
@@ -38,6 +38,11 @@ class Task:
     seconds: int
     environment: Mapping[str, str]
     credentials_secret_name: str = ""
+
+
+def has_ended(job: Object) -> bool:
+    """Whether a Job is Complete or Failed."""
+    return any(condition(job, type_).get("status") == "True" for type_ in ("Complete", "Failed"))
 
 
 def failure_policy(container: str, final: Sequence[int]) -> dict[str, Any]:

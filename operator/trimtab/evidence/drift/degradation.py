@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from trimtab.evidence import means
 from trimtab.evidence.drift.labels import Labels
@@ -32,9 +32,14 @@ class Limit(NamedTuple):
     least: int = 500
     """Labels before anything is said."""
 
+    @property
+    def wrong_side(self) -> Literal["below", "above"]:
+        """Where figures are that break the limit."""
+        return "below" if self.metric in ("Accuracy", "RocAuc") else "above"
+
     def kept(self, value: float) -> bool:
         """Whether a figure is within the limit."""
-        return value >= self.value if self.metric in ("Accuracy", "RocAuc") else value <= self.value
+        return value >= self.value if self.wrong_side == "below" else value <= self.value
 
 
 class Detector:

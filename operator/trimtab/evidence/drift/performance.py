@@ -124,8 +124,7 @@ def error_of(name: str, labels: Labels) -> tuple[float, float] | None:
     place = 2 if name == "MAE" else 3
     if len(labels.errors) < place + 2:
         return None
-    rows, total, squares = labels.errors[0], *labels.errors[place : place + 2]
-    return total / rows, math.sqrt(max(squares / rows - (total / rows) ** 2, 0.0) / rows)
+    return _mean_error(labels.errors[0], *labels.errors[place : place + 2])
 
 
 def _correct(labels: Labels) -> int:
@@ -159,10 +158,15 @@ def _brier(at: Sequence[float], positive: Sequence[float], negative: Sequence[fl
     return math.fsum(n * loss for n, loss in parts), math.fsum(n * loss * loss for n, loss in parts)
 
 
-def _mean(name: str, rows: float, total: float, squares: float) -> Metric:
+def _mean_error(rows: float, total: float, squares: float) -> tuple[float, float]:
+    """A mean and its standard error, from a sum and a sum of squares."""
     mean = total / rows
-    half = Z * math.sqrt(max(squares / rows - mean * mean, 0.0) / rows)
-    return Metric(name, mean, mean - half, mean + half)
+    return mean, math.sqrt(max(squares / rows - mean * mean, 0.0) / rows)
+
+
+def _mean(name: str, rows: float, total: float, squares: float) -> Metric:
+    mean, error = _mean_error(rows, total, squares)
+    return Metric(name, mean, mean - Z * error, mean + Z * error)
 
 
 def _regression(labels: Labels) -> Iterator[Metric]:

@@ -102,10 +102,9 @@ def _message(state: QualityState, quality: Quality, limit: Limit | None) -> str:
     if state == "InsufficientData":
         missing = limit.least - quality.labels
         return f"{quality.labels} labels came back; {missing} more are needed before anything is said"
-    side = "above" if limit.metric in ("Brier", "MAE", "RMSE") else "below"
     delay = quality.delay
     late = f", half of them within {span(int(delay))}" if delay is not None and math.isfinite(delay) else ""
     told = f"{limit.metric} is {number(value)} over the last {quality.labels} labels{late}"
     if state == "Degraded":
-        return f"{told}; that it is {side} {limit.value:g} is proven"
-    return f"{told}; that it is {side} {limit.value:g} is not proven"
+        return f"{told}; that it is {limit.wrong_side} {limit.value:g} is proven"
+    return f"{told}; that it is {limit.wrong_side} {limit.value:g} is not proven"

@@ -15,7 +15,8 @@ from enum import StrEnum
 from typing import Any
 
 from trimtab.core import metadata
-from trimtab.core.objects import JOB, Object, Ref, condition
+from trimtab.core.jobs import has_ended
+from trimtab.core.objects import JOB, Object, Ref
 from trimtab.core.view import View
 
 LINE = "TrainingLine"
@@ -95,8 +96,7 @@ def stand(schedule: Object, job: Object | None) -> Stand | None:
 def _standing(schedule: Object, run: Mapping[str, Any], job: Object | None) -> Standing | None:
     if job is not None:
         ours = KUEUE not in job["metadata"].get("labels", {})
-        over = any(condition(job, type_).get("status") == "True" for type_ in ("Complete", "Failed"))
-        return Standing.TRAINING if ours and not over else None
+        return Standing.TRAINING if ours and not has_ended(job) else None
     if schedule["spec"].get("job", {}).get("queueName"):
         return None
     if run.get("stage") == "Training":

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from trimtab.core import metadata
-from trimtab.core.objects import JOB, Object, Ref, condition
+from trimtab.core.jobs import has_ended
+from trimtab.core.objects import JOB, Object, Ref
 from trimtab.core.platform import Platform
 from trimtab.core.view import View
 from trimtab.kinds.retrainschedule.api import RetrainSchedule
@@ -227,7 +228,7 @@ def _settled(schedule: RetrainSchedule) -> bool:
 
 def _over(job: Object | None) -> bool:
     """Whether a Job has ended, or is not there."""
-    return job is None or any(condition(job, type_).get("status") == "True" for type_ in ("Complete", "Failed"))
+    return job is None or has_ended(job)
 
 
 def _registered(model: Object | None) -> Registered | None:
