@@ -6,29 +6,27 @@ They do as the resource's status tells, and count requests by its weights for as
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import Any
 
 from aiohttp import web
 
-from tests.kube import Kube, Object, RefusedError
+from tests.kube import Kube, Object
+from tests.loopback_pods import LoopbackPods, network
 from trimtab.core import metadata
 from trimtab.traffic.bootstrap import REPORT_PORT
 from trimtab.traffic.state import SLOTS, RouterStatus
 
-NETWORK = (f"127.77.{high}.{low}" for high in range(1, 200) for low in range(1, 250))
-TICK = 0.1
+ADDRESSES = network(77)
 
 
-class World:
+class World(LoopbackPods):
     """The routers of one resource, and its users."""
 
     def __init__(self, kube: Kube, kind: str, namespace: str, name: str) -> None:
-        self.kube, self.kind, self.namespace, self.name = kube, kind, namespace, name
+        super().__init__(kube, namespace)
+        self.kind, self.name = kind, name
         self.obj: Object = {}
         self.requests_a_tick = 0
         self.told: RouterStatus | None = None
@@ -36,23 +34,7 @@ class World:
         """What routers were told, one after the other."""
         self.asked: dict[str, Counter[str]] = {}
         """Requests by the address of a router and by arm."""
-        self.looks: Counter[str] = Counter()
-        """How often each router was asked for its counters."""
-        self._answering: dict[str, web.AppRunner] = {}
         self._turn = itertools.cycle((0, 1))
-
-    @contextlib.asynccontextmanager
-    async def alive(self) -> AsyncIterator[World]:
-        """Let everybody live as long as the context lasts."""
-        task = asyncio.create_task(self._live())
-        try:
-            yield self
-            assert not task.done(), task
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-            for runner in self._answering.values():
-                await runner.cleanup()
 
     @property
     def status(self) -> Object:
@@ -64,42 +46,27 @@ class World:
         """All requests that routers have counted, by arm."""
         return sum(self.asked.values(), Counter[str]())
 
-    async def _live(self) -> None:
-        while True:
-            self.obj = await self.kube.get(self.kind, self.namespace, self.name) or {}
-            await self._address()
-            self._ask()
-            if told := self.status.get("router"):
-                self.told = RouterStatus.model_validate(told)
-                self.path += [self.told] if self.path[-1:] != [self.told] else []
-            await asyncio.sleep(TICK)
-
-    async def _address(self) -> None:
-        """Give each new pod an address; routers also answer there."""
-        for pod in await self.kube.list("Pod", self.namespace):
-            old = pod.get("status", {}).get("podIP", "")
-            if not old or old in self._answering or old.startswith("127."):
-                continue
-            address = next(NETWORK)
+    async def step(self) -> None:
+        """Read what was told, let new routers answer, and let users ask."""
+        self.obj = await self.kube.get(self.kind, self.namespace, self.name) or {}
+        for pod in await self.new_pods():
+            address = next(ADDRESSES)
             if pod["metadata"]["labels"].get(metadata.ROUTER) == self.name:
-                await self._answer(address)
-            status = {"podIP": address, "podIPs": [{"ip": address}]}
-            with contextlib.suppress(RefusedError):  # it may be gone by now
-                await self.kube.patch("Pod", self.namespace, pod["metadata"]["name"], {"status": status}, sub="status")
+                await self._tell(address)
+            await self.give(pod, address)
+        self._ask()
+        if told := self.status.get("router"):
+            self.told = RouterStatus.model_validate(told)
+            self.path += [self.told] if self.path[-1:] != [self.told] else []
 
-    async def _answer(self, address: str) -> None:
+    async def _tell(self, address: str) -> None:
         self.asked[address] = Counter()
-        application = web.Application()
 
         async def stats(_: web.Request) -> web.Response:
             self.looks[address] += 1
             return web.json_response({"stats": self._page(address)})
 
-        application.router.add_get("/stats", stats)
-        runner = web.AppRunner(application, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, address, REPORT_PORT).start()
-        self._answering[address] = runner
+        await self.answer(address, REPORT_PORT, {"/stats": stats})
 
     def _page(self, address: str) -> list[dict[str, Any]]:
         values: dict[str, Any] = {f"http.epoch-{address.replace('.', '-')}.rq_total": 1}
