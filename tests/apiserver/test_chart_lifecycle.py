@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -54,6 +55,7 @@ class Cluster:
         return self.helm("install", RELEASE, str(CHART), "--wait", "--timeout=90s", *values)
 
     def uninstall(self) -> None:
+        self.read_all()
         self.helm("uninstall", RELEASE, "--wait", "--timeout=60s")
 
     def get(self, *arguments: str) -> list[dict[str, Any]]:
@@ -70,6 +72,19 @@ class Cluster:
     def definitions(self) -> set[str]:
         found = (o["metadata"]["name"] for o in self.get("customresourcedefinitions"))
         return {name for name in found if name.endswith(".trimtab.dev")}
+
+    def read_all(self) -> None:
+        """Read the objects of every definition, as the operator's watches do; needed before any deletion.
+
+        The API server opens a definition's storage at the first request, and the deletion of one whose storage is
+        just being opened may be forgotten until the next resync, minutes later (operator-controller#1437).
+        """
+
+        def read(name: str) -> bool:
+            return self.kubectl("get", name, "--all-namespaces").returncode == 0
+
+        for name in self.definitions():
+            self._plane.processes.wait("kube-apiserver", partial(read, name))
 
     def may(self, who: str, verb: str, resource: str, namespace: str, part: str = "") -> bool:
         """What the API server's authorizer says; `part` is a subresource."""
@@ -99,6 +114,7 @@ def cluster(control_plane: ControlPlane) -> Iterator[Cluster]:
     enforce = "pod-security.kubernetes.io/enforce=restricted"
     assert cluster.kubectl("label", "namespace", NAMESPACE, enforce).returncode == 0
     yield cluster
+    cluster.read_all()
     cluster.helm("uninstall", RELEASE, "--ignore-not-found", "--wait", "--timeout=60s")
     # A finalizer that nobody removes would hold either deletion past its timeout.
     for kind, names in (("namespace", {NAMESPACE}), ("customresourcedefinition", cluster.definitions())):
