@@ -144,7 +144,7 @@ class Spec(ApiModel):
 class RevisionStatus(ApiModel):
     """One set of pods: a model's bundle together with the pod template that runs it."""
 
-    name: Annotated[str, Field(max_length=16)]
+    name: Annotated[str, Field(min_length=1, max_length=16)]
     """A hash of bundle and pod template; the suffix of the revision's children."""
     digest: Digest
     """The bundle its pods serve. Without a model the image's digest; of an image by tag the sha256 of the reference,
