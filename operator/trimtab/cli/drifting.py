@@ -20,6 +20,8 @@ from trimtab.evidence.drift.table import Binning
 EPOCH_LIMITS = ((1e14, 1e6), (1e11, 1e3))
 """Numbers beyond these are microseconds and milliseconds since the epoch."""
 LATEST = 253_402_300_799.0
+BASIC_DATE = 8
+"""The digits of a date without hyphens; as seconds they would be a day in the early seventies."""
 HEADS = ("FEATURE", "LEVEL", "PSI", "EXCESS", "P", "KS", "W/SD", "JS")
 
 
@@ -140,19 +142,25 @@ def _dated(file: File, column: str) -> tuple[File, list[float]]:
 
 def seconds(value: str) -> float | None:
     """Seconds since the epoch of an ISO 8601 time, UTC if it does not say, or of a number; None for anything else."""
+    stamp = _date_and_time(value) if len(value.strip()) == BASIC_DATE else None
     try:
-        stamp = float(value)
+        stamp = stamp if stamp is not None else _since_1970(float(value))
     except ValueError:
-        try:
-            found = datetime.fromisoformat(value.strip())
-            stamp = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-        except (ValueError, OverflowError):
-            return None
-    for limit, unit in EPOCH_LIMITS:
-        if abs(stamp) > limit:
-            stamp /= unit
-            break
-    return stamp if math.isfinite(stamp) and 0 <= stamp <= LATEST else None
+        stamp = _date_and_time(value)
+    return stamp if stamp is not None and math.isfinite(stamp) and 0 <= stamp <= LATEST else None
+
+
+def _date_and_time(value: str) -> float | None:
+    try:
+        found = datetime.fromisoformat(value.strip())
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _since_1970(number: float) -> float:
+    unit = next((unit for limit, unit in EPOCH_LIMITS if abs(number) > limit), 1.0)
+    return number / unit
 
 
 def table(found: Mapping[str, Any]) -> str:
