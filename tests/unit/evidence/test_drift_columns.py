@@ -49,6 +49,20 @@ def test_one_column_in_twenty_wrong_is_still_a_number():
     assert column_of("x", ["1"] * 100, categorical=True).feature.categories == ("1",)
 
 
+def test_a_category_that_is_a_number_or_a_truth_is_known_in_any_spelling():
+    codes = column_of("x", ["1", "2", "03"] * 9 + ["44"], categorical=True)
+    assert codes.feature.categories == ("03", "1", "2")
+    assert code(codes, ["1", "1.0", " 2 ", "3.0", "44.0", "5", "x", ""]).cells == [1, 1, 2, 0, 3, 4, 4, 5]
+    truths = column_of("x", ["True", "False"] * 9, categorical=False)
+    assert code(truths, ["TRUE", "false", "1", "t"]).cells == [1, 0, 3, 3]
+
+
+@pytest.mark.parametrize("texts", [["1", "1.0", "2"], ["1", "2", "b"]])
+def test_spellings_are_told_apart_where_the_reference_does(texts):
+    column = column_of("x", texts * 9, categorical=True)
+    assert code(column, [texts[0], texts[1], "2.00"]).cells == [0, 1, 4]
+
+
 def test_what_says_nothing_is_refused():
     with pytest.raises(ValueError, match="the reference has no value in it"):
         column_of("x", ["", "NA"], categorical=False)

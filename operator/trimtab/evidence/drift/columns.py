@@ -16,6 +16,7 @@ from typing import NamedTuple
 from trimtab.evidence.drift.reference import Feature
 
 MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "null", "none"})
+TRUTHS = frozenset({"true", "false"})
 NUMERIC_SHARE = 0.95
 NAMED_ROWS = 5
 MOST_CATEGORIES = 256
@@ -71,7 +72,12 @@ def code(column: Column, texts: Sequence[str]) -> Coded:
     if feature.kind == "category":
         places = {text: place for place, text in enumerate(feature.categories)}
         places |= dict.fromkeys(column.rest, missing - 2)
-        return Coded([missing if is_missing(text) else places.get(text, missing - 1) for text in texts], [], [])
+        spelt = _by_meaning(places)
+        cell = {
+            text: missing if is_missing(text) else places.get(text, spelt.get(_meaning(text), missing - 1))
+            for text in set(texts)
+        }
+        return Coded([cell[text] for text in texts], [], [])
     values = numbers(texts)
     cells = [
         bisect_right(feature.edges, value) if value is not None and value == value else wrong - (value is not None)
@@ -87,6 +93,21 @@ def code(column: Column, texts: Sequence[str]) -> Coded:
         scaled,
         [z if -CLIP < z < CLIP else _far(feature, value) for z, value in zip(scaled, present, strict=True)],
     )
+
+
+def _by_meaning(places: Mapping[str, int]) -> Mapping[float | str | None, int]:
+    """Where categories go that are all numbers or truths, however they are spelt; nothing where two mean the same."""
+    found = {_meaning(text): place for text, place in places.items()}
+    return found if None not in found and len(found) == len(places) else {}
+
+
+def _meaning(text: str) -> float | str | None:
+    """1 and 1.0 are one number, True and TRUE one word; None for any other text.
+
+    Whole numbers are written with decimals as soon as a cell is missing, and each program has its own truths.
+    """
+    word = text.strip().lower()
+    return word if word in TRUTHS else number(text)
 
 
 def _far(feature: Feature, value: float) -> float:
