@@ -104,7 +104,7 @@ def _binned(
         binning = Binning(columns, categorical, times)
     except ValueError as error:
         raise BadInput(f"{file.path}: {error}") from None
-    return binning, [f"{file.path}: {note}" for note in binning.notes]
+    return binning, [f"{file.path}: {note}" for note in binning.notes.values()]
 
 
 def _unmatched(binning: Binning, current: File) -> list[str]:
@@ -113,8 +113,7 @@ def _unmatched(binning: Binning, current: File) -> list[str]:
     absent = [name for name in wanted if name not in current.columns]
     if len(absent) == len(wanted):
         raise BadInput(f"{current.path}: it has none of the reference's columns ({', '.join(wanted)})")
-    left_out = {note.split(":")[0].removeprefix("column ") for note in binning.notes}
-    more = [name for name in current.columns if name not in wanted and name not in left_out]
+    more = [name for name in current.columns if name not in wanted and name not in binning.notes]
     notes = [f"{current.path}: column {name} is absent; its values count as missing" for name in absent]
     return notes + [f"{current.path}: column {name} is not in the reference; it is ignored" for name in more]
 

@@ -82,6 +82,14 @@ def test_columns_that_can_say_nothing_are_left_out(tmp_path):
     ]
 
 
+def test_a_column_that_was_left_out_is_not_called_unknown_whatever_its_name(tmp_path):
+    path = table(tmp_path / "R.csv", [(f"id-{place}", place % 7) for place in range(300)], "dc:id,x")
+    result = run("--reference", path, "--current", path, "--json")
+    assert result.stderr.splitlines() == [
+        f"{path}: column dc:id: it looks like an identifier: 300 values in 300 rows; it is left out"
+    ]
+
+
 DAYS = 6
 
 

@@ -20,16 +20,16 @@ MOST_MOMENTS = 20
 
 
 class Binning:
-    """A reference made from a table. `notes` says of each column that was left out why."""
+    """A reference made from a table. `notes` says of each column that was left out why, by its name."""
 
     def __init__(self, table: Table, categorical: Collection[str] = (), times: Sequence[float] | None = None) -> None:
-        self.notes: list[str] = []
+        self.notes: dict[str, str] = {}
         self._columns: list[Column] = []
         for name, texts in table.items():
             try:
                 self._columns.append(column_of(name, texts, categorical=name in categorical))
             except ValueError as error:
-                self.notes.append(f"column {name}: {error}; it is left out")
+                self.notes[name] = f"column {name}: {error}; it is left out"
         if not self._columns:
             raise ValueError("no column of the reference can be compared")
         features = tuple(column.feature for column in self._columns)
