@@ -17,8 +17,15 @@ app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
-{{/* Labels of pods: nothing that changes with the chart's version, or every upgrade would restart them. */}}
+{{/*
+Labels of pods: nothing that changes with the chart's version, or every upgrade would restart them. `more` in the
+call are labels that users gave for this object alone; they go before those for all.
+*/}}
 {{- define "trimtab.podLabels" -}}
+{{- with merge (dict) (.more | default dict) (.root.Values.commonLabels | default dict) -}}
+{{- include "trimtab.refuseLabels" . -}}
+{{ toYaml . }}
+{{ end -}}
 {{ include "trimtab.selector" . }}
 app.kubernetes.io/part-of: trimtab
 {{- end -}}

@@ -8,6 +8,15 @@ Included by the operator's Deployment, so every render passes here.
 {{- include "trimtab.refuseOperator" . -}}
 {{- end -}}
 
+{{/* Called where labels are written, with those of the user: a second value of one label would be dropped silently. */}}
+{{- define "trimtab.refuseLabels" -}}
+{{- range $label, $_ := . -}}
+{{- if regexMatch "^(app[.]kubernetes[.]io/(name|instance|component|part-of|version|managed-by)|helm[.]sh/chart)$" $label -}}
+{{- fail (printf "the label %q is one that the chart sets itself: take it out of commonLabels, podLabels and the labels below metrics" $label) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "trimtab.refuseMlflow" -}}
 {{- $mlflow := .Values.mlflow -}}
 {{- if and $mlflow.enabled $mlflow.trackingUri -}}
@@ -44,8 +53,8 @@ Included by the operator's Deployment, so every render passes here.
 {{- end -}}
 
 {{- define "trimtab.refuseOperator" -}}
-{{- if not (regexMatch "^[a-z]" (include "trimtab.prefix" .)) -}}
-{{- fail (printf "the release's name %q begins with a digit, which names of Services may not: set fullnameOverride to a name that begins with a letter" .Release.Name) -}}
+{{- if not (regexMatch "^[a-z][-a-z0-9]*$" (include "trimtab.prefix" .)) -}}
+{{- fail (printf "the release's name %q cannot begin names of Services: set fullnameOverride to lower-case letters, digits and hyphens, a letter first" .Release.Name) -}}
 {{- end -}}
 {{- $election := .Values.leaderElection -}}
 {{- if or (ge (int $election.renewDeadlineSeconds) (int $election.leaseDurationSeconds)) (ge (int $election.retryPeriodSeconds) (int $election.renewDeadlineSeconds)) -}}

@@ -13,6 +13,7 @@ import yaml
 
 from tests.chart import CHART, EVERYTHING, VALUES, RefusedError, names, one, pod_specs, render, run_helm
 from tests.kubernetes_schema import validate_strictly
+from tests.yaml_keys import repeated
 
 OLDEST = yaml.safe_load((CHART / "Chart.yaml").read_text())["kubeVersion"].removeprefix(">=").removesuffix(".0-0")
 # Kinds of other projects: not part of Kubernetes, so not among its schemas.
@@ -48,6 +49,29 @@ def test_objects_are_named_once_and_labelled(values: dict[str, Any]) -> None:
             continue
         assert o["metadata"]["labels"]["app.kubernetes.io/instance"] == "trimtab"
         assert ("namespace" in o["metadata"]) is (o["kind"] not in CLUSTER_WIDE)
+
+
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+def test_no_key_is_rendered_twice(values: dict[str, Any]) -> None:
+    text = run_helm("template", "trimtab", str(CHART), values={**values, "crds": {"enabled": False}})
+    assert "kind: Deployment" in text
+    assert repeated(text) == []
+
+
+def test_common_labels_are_on_all_objects_and_pods_and_in_no_selector() -> None:
+    objects = render(EVERYTHING)
+    for o in objects:
+        if o["kind"] == "CustomResourceDefinition":
+            continue
+        assert o["metadata"]["labels"]["cost-center"] == "007", o["metadata"]["name"]
+        assert "cost-center" not in json.dumps(o["spec"].get("selector", {}) if "spec" in o else {})
+        template = o.get("spec", {}).get("template")
+        assert template is None or template["metadata"]["labels"]["cost-center"] == "007"
+    teams = {
+        name: one(objects, "Deployment", f"trimtab-tt-{name}")["spec"]["template"]["metadata"]["labels"]["team"]
+        for name in ("operator", "mlflow")
+    }
+    assert teams == {"operator": "ml", "mlflow": "platform"}, "what is said of one pod goes before what is said of all"
 
 
 def test_names_and_labels_that_look_like_numbers_stay_text() -> None:

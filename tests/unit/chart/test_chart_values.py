@@ -130,12 +130,22 @@ def test_every_value_is_documented() -> None:
         ({"metrics": {"alerts": {"runbookUrl": "the wiki"}}}, "at '/metrics/alerts/runbookUrl'"),
         ({"metrics": {"alerts": {"enabled": True}}}, "additional properties 'enabled' not allowed"),
         ({"jobSecretName": "My_Secret"}, "at '/jobSecretName'"),
+        ({"resources": {"limits": {"memory": "1 Gi"}}}, "at '/resources/limits/memory'"),
+        ({"resources": {"requests": {"cpu": -1}}}, "at '/resources/requests/cpu': minimum"),
+        ({"podLabels": {"team": "m" * 64}}, "at '/podLabels/team'"),
+        ({"podLabels": {"team": "machine learning"}}, "at '/podLabels/team'"),
     ],
 )
 def test_the_schema_refuses(values: dict[str, Any], words: str) -> None:
     message = refusal(values)
     assert "values don't meet the specifications of the schema" in message
     assert words in message
+
+
+@pytest.mark.parametrize("quantity", [1, 0.5, "0.5", ".5", "1.", "100m", "1e9", "12E6", "512Mi", "1.5Gi", "5n", "10u"])
+def test_the_schema_accepts_what_kubernetes_takes_for_a_quantity(quantity: Any) -> None:
+    values = {"resources": {"requests": {"cpu": quantity}}, "mlflow": {"persistence": {"size": quantity}}}
+    jsonschema.Draft7Validator(SCHEMA).validate(values)
 
 
 EXTERNAL_URI = {"enabled": False, "trackingUri": "https://mlflow.example.com"}
@@ -163,6 +173,10 @@ EXTERNAL_URI = {"enabled": False, "trackingUri": "https://mlflow.example.com"}
         ({"leaderElection": {"leaseDurationSeconds": 10}}, ["retryPeriodSeconds < renewDeadlineSeconds", "2, 10, 10"]),
         ({"leaderElection": {"retryPeriodSeconds": 10}}, ["two replicas could lead at once", "10, 10, 15"]),
         ({"podDisruptionBudget": {"minAvailable": 2}}, ["minAvailable is 2 with replicaCount 2", "drained"]),
+        ({"podLabels": {"app.kubernetes.io/name": "x"}}, ['"app.kubernetes.io/name" is one that the chart sets']),
+        ({"commonLabels": {"app.kubernetes.io/managed-by": "x"}}, ["take it out of commonLabels, podLabels"]),
+        ({"mlflow": {"podLabels": {"app.kubernetes.io/instance": "x"}}}, ["take it out"]),
+        ({"metrics": {"serviceMonitor": {"enabled": True, "labels": {"helm.sh/chart": "x"}}}}, ["below metrics"]),
     ],
 )
 def test_combinations_that_cannot_work_are_refused(values: dict[str, Any], words: list[str]) -> None:
@@ -171,10 +185,12 @@ def test_combinations_that_cannot_work_are_refused(values: dict[str, Any], words
     assert [word for word in words if word not in message] == []
 
 
-def test_a_release_name_that_services_may_not_have_is_refused() -> None:
-    with pytest.raises(RefusedError, match="set fullnameOverride to a name that begins with a letter"):
-        render({}, release="1st")
-    assert render({"fullnameOverride": "first"}, release="1st")
+@pytest.mark.parametrize("release", ["1st", "team.trimtab"])
+def test_a_release_name_that_services_may_not_have_is_refused(release: str) -> None:
+    words = f'"{release}" cannot begin .*: set fullnameOverride to lower-case letters, digits and hyphens'
+    with pytest.raises(RefusedError, match=words):
+        render({}, release=release)
+    assert render({"fullnameOverride": "first"}, release=release)
 
 
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
