@@ -3,7 +3,7 @@
 A pod may be slow, silent, broken or hostile; it is then left out, counted and named once in the log, and never holds up
 or ends the pass that asked. Each pod has at most one question under way, which outlives the pass that put it: the next
 pass finds the answer. A pod that does not answer is asked less and less often, up to every LONGEST_SILENCE seconds, so
-that many dead pods cannot keep the workers waiting for them.
+that many dead pods cannot keep the workers waiting for them, until it gets another address or is ready anew.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ class _Pod(Generic[Report]):
         self.answer: Report | None = None
         self.believed: Report | None = None
         self.failures = 0
+        self.standing = ("", "")
+        """Where it was asked, and since when it was ready: failures tell nothing of another place or another life."""
         self.complaint = ""
         self.task: asyncio.Task[None] | None = None
 
@@ -117,6 +119,9 @@ class Poller(Generic[Report]):
     def _known(self, pod: Object) -> _Pod[Report]:
         known = self._pods.setdefault(pod["metadata"]["uid"], _Pod())
         known.wanted = self._clock()
+        standing = address(pod), str(condition(pod, "Ready").get("lastTransitionTime", ""))
+        if known.standing != standing:
+            known.standing, known.failures = standing, 0
         return known
 
     def _begin(self, pod: Object, known: _Pod[Report]) -> _Pod[Report]:

@@ -20,6 +20,10 @@ from trimtab.core.objects import Object
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+MOVED: Object = {"podIP": "127.0.0.2"}
+READY_AGAIN: Object = {
+    "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2030-01-01T00:10:00Z"}]
+}
 FAULTY = "a document that nobody thought of"
 
 
@@ -264,6 +268,19 @@ async def test_who_fails_is_asked_less_often_and_again_at_once_when_well(pods: P
     before = pods.asked["127.0.0.1"]
     assert await poller.ask([pod(1)], 0) == {"uid-1": 11}
     assert pods.asked["127.0.0.1"] == before + 1
+
+
+@pytest.mark.parametrize("change", [MOVED, READY_AGAIN])
+async def test_a_pod_that_moved_or_got_ready_again_is_not_held_to_its_failures(pods: Pods, change: Object) -> None:
+    pods.says(1, "x")
+    poller = pods.poller()
+    await _times_asked(pods, poller, [0.5 * step for step in range(100)])
+    for number in (1, 2):
+        pods.says(number, "11")
+    assert await poller.ask([pod(1)], 0) == {}, "it rests"
+    again = pod(1)
+    again["status"] |= change
+    assert await poller.ask([again], 0) == {"uid-1": 11}
 
 
 async def _times_asked(pods: Pods, poller: Poller[int], times: Sequence[float]) -> list[float]:
