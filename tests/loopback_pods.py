@@ -6,6 +6,8 @@ from __future__ import annotations
 import abc
 import asyncio
 import contextlib
+import itertools
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Self
@@ -16,11 +18,24 @@ from aiohttp.typedefs import Handler
 from tests.kube import Kube, Object, RefusedError
 
 TICK = 0.1
+CLAIM = 9
 
 
 def network(number: int) -> Iterator[str]:
-    """Addresses that nobody else listens on, of the loopback network of this number."""
-    return (f"127.{number}.{high}.{low}" for high in range(1, 200) for low in range(1, 250))
+    """Addresses of the loopback network of this number that no other run of tests on this machine has.
+
+    A socket that stays bound as long as the iterator lives is the claim to an address.
+    """
+    claims = []
+    for high, low in itertools.product(range(1, 200), range(1, 250)):
+        address, claim = f"127.{number}.{high}.{low}", socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            claim.bind((address, CLAIM))
+        except OSError:
+            claim.close()
+            continue
+        claims.append(claim)
+        yield address
 
 
 class LoopbackPods(abc.ABC):
