@@ -16,6 +16,10 @@ from trimtab_serving.protocol.datatypes import DATATYPES, Array, Datatype, inexa
 from trimtab_serving.protocol.errors import RequestError
 from trimtab_serving.protocol.v2 import RequestTensor, describe
 
+MAX_LENGTH = (1 << 63) - 1
+"""The protocol's lengths are 64-bit integers; JSON may hold larger ones."""
+
+_MAX_TOLD = 128
 _BRACKETS = re.compile(rb"[\s\[]*")
 _OPENING = frozenset({b"[", b" ", b"\t", b"\r", b"\n"})
 
@@ -105,18 +109,20 @@ class InputReader:
             return datatype, shape
         for other in ([*shape, 1], shape[:-1]):
             # A column may be given as [n] where the model takes [n, 1], and the other way round.
-            if math.prod(other) == math.prod(shape) and self.shape[1:] in ((), (1,)) and self._fits(other):
+            # What does not fit is not multiplied: a client may send a million lengths of a thousand digits.
+            if self.shape[1:] in ((), (1,)) and self._fits(other) and math.prod(other) == math.prod(shape):
                 return datatype, other
         raise RequestError(
-            f"{where}.shape is {shape}; the model takes {list(self.shape)} for input {self.name!r}"
+            f"{where}.shape is {_cut(shape)}; the model takes {list(self.shape)} for input {self.name!r}"
             f"{' (-1 is any length from 1)' if self._free else ''}"
         )
 
     def _fits(self, shape: list[int]) -> bool:
         if self._row is not None:
-            return len(shape) == self.rank and shape[0] >= 1 and shape[1:] == self._row
+            return len(shape) == self.rank and 1 <= shape[0] <= MAX_LENGTH and shape[1:] == self._row
         return len(shape) == self.rank and all(
-            given == length if length >= 0 else given >= 1 for given, length in zip(shape, self.shape, strict=True)
+            given == length if length >= 0 else 1 <= given <= MAX_LENGTH
+            for given, length in zip(shape, self.shape, strict=True)
         )
 
     def _decode(self, raw: bytes, datatype: Datatype, depth: int, where: str) -> list[Any]:
@@ -175,6 +181,12 @@ def _whole_columns(tensor: Tensor) -> list[tuple[int, str]]:
         return []
     columns = tensor.columns or (tensor.name,)
     return [(index, name) for index, name in enumerate(columns) if name not in tensor.missing]
+
+
+def _cut(shape: list[int]) -> str:
+    """A shape as messages tell it, however long it is."""
+    told = str(shape[:_MAX_TOLD])
+    return told if len(told) <= _MAX_TOLD else f"{told[:_MAX_TOLD]}…"
 
 
 def _depth(raw: bytes) -> int:
