@@ -8,6 +8,7 @@ feedback over all pods. Revisions of one model are taken to have its classes and
 from __future__ import annotations
 
 import math
+import sys
 from bisect import bisect_left, bisect_right
 from typing import Any, NamedTuple
 
@@ -26,6 +27,9 @@ DELAY_EDGES = (1, 10, 60, 600, 3600, 21600, 86400, 172800, 345600, 604800, 12096
 
 LARGEST_ERROR = 1e30
 """Of a regression. What is farther off, or no number, is not counted: one such label would hide all others."""
+
+LARGEST_OUTCOME = 1e30
+"""Farther from zero is refused: the square of one such would leave no finite sum of those that came before."""
 
 _ERRORS = ("sum", "absolute", "squares", "fourths")
 """What is summed of truth less prediction: itself, its absolute value, its square and its fourth power."""
@@ -82,6 +86,9 @@ class Tally:
 
     def count(self, counts: Counts, feedback: Feedback, now: float) -> None:
         """Count one outcome; OutcomeRefused before anything was changed when it has no place."""
+        if feedback.outcome is not None and not abs(feedback.outcome) <= LARGEST_OUTCOME:
+            message = f"outcome is {feedback.outcome:g}; it must be from {-LARGEST_OUTCOME:g} to {LARGEST_OUTCOME:g}"
+            raise OutcomeRefused("label", message)
         place = self._label_place(feedback.label)
         table = self._table(counts, feedback.token.revision)
         delay = bisect_left(DELAY_EDGES, max(now - feedback.token.issued, 0))
@@ -93,7 +100,9 @@ class Tally:
             self._count_label(counts, table, feedback.token, place, feedback.label)
 
     def _label_place(self, label: Any) -> int:
-        if label is None or (not self.classes and isinstance(label, int | float) and math.isfinite(label)):
+        # Compared, not converted: JSON may hold whole numbers that no float can.
+        number = isinstance(label, int | float) and abs(label) <= sys.float_info.max
+        if label is None or (not self.classes and number):
             return -1
         place = self._places.get(label)
         if place is None:

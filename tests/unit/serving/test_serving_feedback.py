@@ -149,6 +149,26 @@ def test_the_errors_of_a_regression() -> None:
     )
 
 
+def test_no_outcome_can_hide_those_of_others(office: Office) -> None:
+    status, message = office.refused({"token": office.token(), "outcome": -1e200})
+    assert (status, message) == (400, "outcome is -1e+200; it must be from -1e+30 to 1e+30")
+    assert office.post([{"token": office.token(), "outcome": 1e30}, {"token": office.token(), "outcome": 1e31}]) == {
+        "accepted": 1,
+        "refused": 1,
+        "errors": [{"index": 1, "error": "outcome is 1e+31; it must be from -1e+30 to 1e+30"}],
+    }
+    assert office.told["refused"]["label"] == 2
+    outcomes = office.told["revisions"][0]["outcomes"]
+    assert sum(outcomes["n"]) == 1
+    assert math.isfinite(sum(outcomes["squares"]))
+
+
+def test_a_label_that_no_float_can_hold_is_refused() -> None:
+    status, message = Office().refused({"token": Office().token(), "label": 10**400})
+    assert status == 400
+    assert message.endswith("it must be a finite number")
+
+
 def test_two_processes_share_one_ledger(tmp_path: Path) -> None:
     one, other = (Office(tmp_path / "outcomes", "no", "yes") for _ in range(2))
     token = one.token()
