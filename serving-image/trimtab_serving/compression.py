@@ -12,6 +12,7 @@ LEAST_BYTES = 1024
 """A shorter answer is not worth compressing: it fits into one packet anyway."""
 
 _THREAD_BYTES = 64 << 10
+_PIECE_BYTES = 4 << 10
 _GZIP = 31
 _LEVEL = 1
 
@@ -34,21 +35,24 @@ async def unpacked(body: bytes, limit: int) -> bytes:
 
 
 def _unpack(body: bytes, limit: int) -> bytes:
-    whole, rest = b"", body
-    while rest or not whole:
-        stream = zlib.decompressobj(_GZIP)
-        try:
-            whole += stream.decompress(rest, limit + 1 - len(whole))
-        except zlib.error as error:
-            raise RequestError(f"the body is not gzip as its content-encoding says: {error}") from None
-        if len(whole) > limit:
-            raise too_large(limit)
-        if not stream.eof:
-            raise RequestError("the body ends within its gzip stream; send all of it")
-        if not stream.unused_data:
-            break
-        rest = stream.unused_data
-    return whole
+    stream, pieces, size = zlib.decompressobj(_GZIP), [], 0
+    for start in range(0, len(body), _PIECE_BYTES):
+        # Piece by piece: what is behind the end of a stream is copied, and there may be a million ends.
+        rest = body[start : start + _PIECE_BYTES]
+        while rest:
+            if stream.eof:
+                stream = zlib.decompressobj(_GZIP)
+            try:
+                pieces.append(stream.decompress(rest, limit + 1 - size))
+            except zlib.error as error:
+                raise RequestError(f"the body is not gzip as its content-encoding says: {error}") from None
+            size += len(pieces[-1])
+            if size > limit:
+                raise too_large(limit)
+            rest = stream.unused_data
+    if not stream.eof:
+        raise RequestError("the body ends within its gzip stream; send all of it")
+    return b"".join(pieces)
 
 
 async def packed(body: bytes) -> bytes:

@@ -240,6 +240,37 @@ async def test_gzip_is_unpacked_within_the_limit_and_no_further() -> None:
         assert error.value.status == 400
 
 
+async def test_gzip_of_very_many_members_costs_no_more_than_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    import gzip
+    import types
+    import zlib
+
+    handed = 0
+
+    class Stream:
+        """A stream that notes how many bytes it was handed, each of which may be copied once more."""
+
+        def __init__(self, wbits: int) -> None:
+            self.stream = zlib.decompressobj(wbits)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.stream, name)
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            nonlocal handed
+            handed += len(data)
+            return self.stream.decompress(data, most)
+
+    monkeypatch.setattr(compression, "zlib", types.SimpleNamespace(decompressobj=Stream, error=zlib.error))
+    costs = []
+    for members in (2000, 8000):
+        handed = 0
+        content = gzip.compress(b"") * members + gzip.compress(b"the end")
+        assert await compression.unpacked(content, 10_000) == b"the end"
+        costs.append(handed)
+    assert costs[1] < 5 * costs[0]
+
+
 @pytest.mark.parametrize(
     ("accepted", "wanted"),
     [
