@@ -257,6 +257,35 @@ def test_an_annotation_starts_one_run_by_each_value() -> None:
     assert runs(again) == [("Manual", "now", "Ended", "Failed", "X")]
 
 
+def test_an_annotation_that_stands_for_years_starts_no_second_run() -> None:
+    obj = schedule_object(annotations=MANUAL, triggers=DRIFT)
+    others = [f"Drift/{number:012x}" for number in range(63)]
+    status: Object = {"observedGeneration": 1, "spent": [*others, "Manual/now"]}
+    seen = replace(SEEN, deployments={"risk": deployment_object(drift=drifted())})
+    given = planned({**obj, "status": status}, seen)
+    assert runs(given) == [("Drift", "0123456789ab", "Queued")]
+    assert given.status["spent"] == ["Drift/0123456789ab", *others[:62], "Manual/now"]
+    ended_run = {**only(given), **over("Skipped"), "stage": "Ended"}
+    assert len(planned({**obj, "status": {**given.status, "runs": [ended_run]}}).status["runs"]) == 1
+
+
+def test_an_episode_that_goes_on_is_not_forgotten_for_what_people_ask() -> None:
+    obj = schedule_object(annotations=MANUAL, triggers=DRIFT, cooldownSeconds=0)
+    others = [f"Manual/{number}" for number in range(63)]
+    status: Object = {"observedGeneration": 1, "spent": [*others, "Drift/0123456789ab"]}
+    seen = replace(SEEN, deployments={"risk": deployment_object(drift=drifted())})
+    given = planned({**obj, "status": status}, seen)
+    assert runs(given) == [("Manual", "now", "Queued")]
+    assert given.status["spent"] == ["Manual/now", *others[:62], "Drift/0123456789ab"]
+
+
+def test_however_many_runs_came_to_nothing_a_second_pass_changes_nothing() -> None:
+    obj = schedule_object(triggers=DRIFT, historyLimit=50)
+    rows = [run_of(obj, "Ended", "Drift", f"{number:012x}", **over("Skipped", 60 * number)) for number in range(50)]
+    first = planned({**obj, "status": {"observedGeneration": 1, "runs": rows}})
+    assert planned({**obj, "status": first.status}).status == first.status
+
+
 @pytest.mark.parametrize(
     ("drift", "starts"),
     [

@@ -127,7 +127,7 @@ class Status(ApiModel):
     """The version that the last promoted run made."""
     circuit: Circuit = Circuit()
     """How many runs in a row came to nothing."""
-    acknowledged: Annotated[list[Slot], Field(max_length=32)] = []
+    acknowledged: Annotated[list[Slot], Field(max_length=64)] = []
     """Episodes of drift and revisions that serve badly which retraining did not mend. They start no run."""
     spent: Annotated[list[Slot], Field(max_length=64)] = []
     """Slots of drift, performance and annotations that have started a run, the last one first."""

@@ -85,12 +85,10 @@ def scheduled(schedule: RetrainSchedule, calendar: Calendar, now: datetime) -> O
 
 
 def by_hand(schedule: RetrainSchedule) -> Occasion | None:
-    """The annotation, if it has a value that has started nothing yet."""
+    """The annotation, if it has a value, whether or not that has started a run before."""
     value = str((schedule.metadata.get("annotations") or {}).get(metadata.RUN, ""))
     slot = value if len(value) <= SLOT_LIMIT else metadata.fingerprint(value, 32)
-    if not slot or f"Manual/{slot}" in schedule.status.spent:
-        return None
-    return Occasion("Manual", slot, why=f"the annotation {metadata.RUN} asks for it")
+    return Occasion("Manual", slot, why=f"the annotation {metadata.RUN} asks for it") if slot else None
 
 
 def observed(schedule: RetrainSchedule, seen: Observed) -> Iterator[Occasion]:

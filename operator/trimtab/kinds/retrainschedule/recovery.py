@@ -14,7 +14,8 @@ from trimtab.kinds.retrainschedule.observe import Observed
 from trimtab.kinds.retrainschedule.runs import Effectiveness, Run
 from trimtab.kinds.retrainschedule.triggers import Performance
 
-REMEMBERED = 32
+REMEMBERED = 64
+"""More than there are runs in a status: each of them may add one, and in each pass again if it was forgotten."""
 CAUSED = ("Drift", "Performance")
 
 

@@ -49,13 +49,13 @@ def take(schedule: RetrainSchedule, status: Status, occasions: list[Occasion], n
     taken = _by_calendar(known, _by_hand(known, Taken(status), now), now)
     for occasion in occasions:
         taken = _by_evidence(known.model_copy(update={"status": taken.status}), taken, occasion, now)
-    return taken
+    return replace(taken, status=_remembering(schedule, taken.status, occasions))
 
 
 def _by_hand(schedule: RetrainSchedule, taken: Taken, now: datetime) -> Taken:
     occasion = by_hand(schedule)
     # While the circuit is open the annotation waits: whoever closes it wants this run, too.
-    if occasion is None or opened(taken.status.circuit, schedule) is not None:
+    if occasion is None or spent(schedule, occasion) or opened(taken.status.circuit, schedule) is not None:
         return taken
     if schedule.spec.suspend:
         return _passed(taken, occasion, SUSPENDED)
@@ -159,4 +159,14 @@ def _passed(taken: Taken, occasion: Occasion, hold: Hold) -> Taken:
 def _done_with(status: Status, occasion: Occasion) -> Status:
     if occasion.trigger == "Cron":
         return status.model_copy(update={"last_slot": occasion.slot})
-    return status.model_copy(update={"spent": [occasion.key, *status.spent][:SPENT]})
+    return status.model_copy(update={"spent": [occasion.key, *status.spent]})
+
+
+def _remembering(schedule: RetrainSchedule, status: Status, occasions: list[Occasion]) -> Status:
+    """The status with as many slots as it may hold: those that still ask, which would start another run once they were
+    forgotten, and of the others the newest."""
+    asking = {occasion.key for occasion in (by_hand(schedule), *occasions) if occasion is not None}
+    slots = list(dict.fromkeys(status.spent))
+    room = SPENT - sum(slot in asking for slot in slots)
+    others = set([slot for slot in slots if slot not in asking][:room])
+    return status.model_copy(update={"spent": [slot for slot in slots if slot in asking or slot in others]})
