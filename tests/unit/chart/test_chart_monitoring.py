@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -12,6 +12,7 @@ import yaml
 from tests.chart import CHART, EVERYTHING, VALUES, one, render
 from trimtab.core import metadata
 from trimtab.core.platform import Platform
+from trimtab.evidence.drift.quality import BROKEN, Problem
 from trimtab.kinds.modeldeployment.template import RUNTIME
 from trimtab.traffic import router
 from trimtab.traffic.bootstrap import REPORT_PORT
@@ -72,6 +73,14 @@ def test_alerts_ask_for_conditions_and_reasons_that_there_are() -> None:
     assert types
     assert types <= known["conditions"]
     assert reasons <= known["reasons"]
+
+
+def test_the_alert_of_broken_data_says_which_problems_hold_back_retraining() -> None:
+    described = alerts(RULES)["TrimtabDataProblem"]["annotations"]["description"]
+    (sentence,) = re.findall(r"([\w, ]+) hold back retraining .*; ([\w ]+) do not", described)
+    held, others = (re.findall(r"[A-Z]\w+", part) for part in sentence)
+    assert set(held) == set(BROKEN)
+    assert set(held) | set(others) == set(get_args(Problem))
 
 
 def test_no_alert_can_fire_for_what_happened_once() -> None:
