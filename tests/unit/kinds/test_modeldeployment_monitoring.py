@@ -104,6 +104,13 @@ def test_a_time_to_come_in_the_status_does_not_stop_the_looks() -> None:
     assert drifting(odd, found(2, "Critical"), "abc", NOW).checked_at == "2030-01-02T02:14:05Z"
 
 
+def test_a_clock_that_steps_back_makes_no_second_look_of_one() -> None:
+    once = drifting(None, found(1, "Critical"), "abc", NOW)
+    back = datetime.fromtimestamp(T0 + PERIOD - 0.2, UTC)
+    for _ in range(5):
+        assert drifting(once, found(1, "Critical"), "abc", back) == once
+
+
 def test_another_bundle_begins_without_an_episode() -> None:
     before = followed(*["Critical"] * 3)
     after = drifting(before, Finding(OTHER, PROFILE), "def", NOW)

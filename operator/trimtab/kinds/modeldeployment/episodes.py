@@ -53,8 +53,10 @@ def _waiting(same: DriftStatus | None, found: Finding, revision: str) -> DriftSt
 
 
 def followed(checked_at: str | None, at: float, now: datetime) -> bool:
-    """Whether the look at that time is in the status already. A time that is yet to come was written by a hand."""
-    return checked_at is not None and at <= parse_time(checked_at).timestamp() <= now.timestamp()
+    """Whether the look at that time is in the status already. Another time that is yet to come was written by a hand,
+    the same one by a clock that has gone back since."""
+    checked = parse_time(checked_at).timestamp() if checked_at is not None else None
+    return checked is not None and (at == checked or at <= checked <= now.timestamp())
 
 
 def _looked(same: DriftStatus | None, found: Finding, drift: Drift, revision: str) -> DriftStatus:
