@@ -61,6 +61,7 @@ class Lane:
         self._v1 = f"/v1/models/{settings.model_name}:predict".encode()
         self._urls = {path.encode() for path in v2} | {self._v1}
         self._log = settings.access_log
+        self._limit = min(MAX_BODY_BYTES, settings.max_request_bytes)
         self._revision = _lines(((b"x-trimtab-revision", settings.revision.encode()),))
         self._head = b""
         self._head_of: Sequence[tuple[bytes, bytes]] | None = None
@@ -102,7 +103,7 @@ class Lane:
     def _understood(self, model: Model, exchange: Exchange) -> Portion | None:
         """The request as it goes into a batch; None when it is not plain, or not in order."""
         fields, body = exchange.head.fields, exchange.body
-        if len(body) > MAX_BODY_BYTES or not _NOT_PLAIN.isdisjoint(fields) or not exchange.keep_alive:
+        if len(body) > self._limit or not _NOT_PLAIN.isdisjoint(fields) or not exchange.keep_alive:
             return None
         if fields.get(b"content-type", _JSON) != _JSON or not model.inline_rows:
             return None

@@ -230,6 +230,13 @@ async def test_a_full_queue_is_full_on_the_short_way_too() -> None:
     assert [parsed(answer)[0] for answer in await host.ask(http(body(1, 2)))] == [503]
 
 
+async def test_a_body_above_the_limit_is_refused_on_the_short_way_too() -> None:
+    content = body(1, 2)
+    for limit, status in ((len(content), 200), (len(content) - 1, 413)):
+        (answer,) = await Host(max_request_bytes=limit).ask(http(content))
+        assert parsed(answer)[0] == status
+
+
 async def test_large_requests_leave_the_event_loop(host: Host) -> None:
     rows = [1.0] * 2 * 101
     assert host.lifecycle.model is not None
