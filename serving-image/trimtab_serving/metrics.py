@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from enum import IntEnum
 from itertools import accumulate
 from typing import Any
@@ -80,8 +81,9 @@ class Metrics(Collector):
         try:
             return self._recorder.answered(status, seconds, headers, refused)
         except Exception:
-            # A prediction is worth more than its count.
-            log.exception("a request was answered and not counted")
+            # A prediction is worth more than its count, and a count of requests more than one of rows.
+            log.exception("a request was answered and its rows were not counted")
+            self._alone(status, [seconds])
             return ()
 
     def answered_together(self, requests: Sequence[Answered], rows: Sequence[int], seen: Seen) -> Sequence[Headers]:
@@ -89,8 +91,15 @@ class Metrics(Collector):
         try:
             return self._recorder.answered_together(requests, rows, seen)
         except Exception:
-            log.exception("%d requests were answered and not counted", len(requests))
+            log.exception("%d requests were answered and their rows were not counted", len(requests))
+            self._alone(200, [request.seconds for request in requests])
             return [()] * len(requests)
+
+    def _alone(self, status: int, times: Sequence[float]) -> None:
+        """Count requests without their rows; what keeps even that from being counted has been told."""
+        with suppress(Exception):
+            for seconds in times:
+                self._recorder.alone(status, seconds)
 
     def set(self, gauge: Gauge, value: float) -> None:
         """Set one of this worker's gauges."""

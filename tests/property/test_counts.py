@@ -23,6 +23,7 @@ from trimtab_serving.counting.recorder import Answered, Recorder, saw
 from trimtab_serving.counting.rows import Seen
 from trimtab_serving.counting.sketch import describe_users
 from trimtab_serving.counting.state import State
+from trimtab_serving.metrics import Metrics
 
 EDGES = (-1.5, 0.0, 0.5, 2.0, 7.0)
 CITIES = ("Ulm", "Bonn", "7")
@@ -256,6 +257,26 @@ def test_a_kill_between_any_two_stores_counts_a_request_wholly_or_not(
                 break
             recount.add(status, seconds, rows, user, None)
         recount.equals(survivor(home / "state", home))
+
+
+@pytest.mark.parametrize("declared", [4, -1], ids=["fixed", "of any length"])
+@pytest.mark.parametrize("rows", [1, 2, 40])
+@pytest.mark.parametrize("together", [False, True])
+def test_requests_are_counted_whatever_a_model_answers(declared: int, rows: int, together: bool) -> None:
+    """A graph need not answer row by row: here it gives four numbers for any number of rows."""
+    outputs = (Tensor("m", "FP32", (declared,)), Tensor("probabilities", "FP32", (declared, 2)))
+    info = BundleInfo("ONNX", "onnx", "onnx", (Tensor("x", "FP32", (-1, 2)),), outputs)
+    recorder = Recorder(State(Folder(Layout(info, None)), None), info, rows=True, signer=None, user_header="")
+    metrics = Metrics("m", "r", recorder)
+    answer = Seen({"x": np.zeros((rows, 2))}, ("m", "probabilities"), [np.zeros(4), np.zeros((4, 2))])
+    if together:
+        metrics.answered_together([Answered(0.01, {})], [rows], answer)
+    else:
+        saw(answer)
+        metrics.answered(200, 0.01, {})
+    told = describe_counts(recorder.state.folder.layout, recorder.state.totals())
+    assert told["requests"]["classes"]["2xx"] == 1
+    assert told["rows"] == (rows if declared == 4 else 0)
 
 
 def test_the_state_of_another_process_is_not_written(tmp_path: Path) -> None:

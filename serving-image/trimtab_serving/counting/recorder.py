@@ -101,6 +101,11 @@ class Recorder:
             return self._one(cell, seconds, seen, bucket)
         return self._together([cell], [seconds], [bucket], [rows], seen)[0]
 
+    def alone(self, status: int, seconds: float) -> None:
+        """Count an answered request without its rows, which cannot be counted."""
+        cell = status_index(status) * LATENCIES + bisect_left(LATENCY_EDGES, seconds)
+        self._write(cell, seconds, _NO_VERDICT, -1, KIND_REQUEST)
+
     def _one(self, cell: int, seconds: float, seen: Seen, bucket: int) -> Headers:
         verdict = self._reader.verdict(seen)
         self._reader.fill(self._values[self._slab.position()], seen)

@@ -53,7 +53,9 @@ class RowReader:
         self._width = layout.width
         self._matrix = _plain_matrix(layout, info)
         self._places: dict[Sequence[str], tuple[int | None, int | None]] = {}
-        self._ranks = {tensor.name: len(tensor.shape) for tensor in info.outputs}
+        # Only what has a row for each row says something of it.
+        batch = [tensor.shape[:1] for tensor in info.inputs[:1]]
+        self._ranks = {tensor.name: len(tensor.shape) for tensor in info.outputs if tensor.shape[:1] in batch}
 
     def fill(self, values: Block, seen: Seen) -> None:
         """Write the features of a request's rows into the `values` (rows, features) of their slots."""
@@ -130,7 +132,7 @@ class RowReader:
         return np.where(found, np.take(self._order, places, mode="clip"), -1)
 
     def _find(self, names: Sequence[str]) -> tuple[int | None, int | None]:
-        chances = names.index(PROBABILITIES) if PROBABILITIES in names and self._ranks[PROBABILITIES] == 2 else None
+        chances = names.index(PROBABILITIES) if PROBABILITIES in names and self._ranks.get(PROBABILITIES) == 2 else None
         answers = [index for index, name in enumerate(names) if self._ranks.get(name) == 1]
         place = self._places[names] = (answers[0] if answers else None, chances)
         return place
