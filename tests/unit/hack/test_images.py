@@ -1,13 +1,16 @@
 """An image's name is its content: same content, same name; other content, other name."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+from hack import ROOT
 from hack.command import Failure
-from hack.images import helm_arguments, select
+from hack.images import IMAGES, helm_arguments, select
 from hack.images.catalog import Image, reference, stage
+from trimtab import __version__
 
 IMAGE = Image("trimtab-server", "servingImage", "Containerfile", "server", "requirements.txt", ("src",))
 
@@ -73,3 +76,11 @@ def test_the_chart_is_told_repository_and_tag() -> None:
         *("--set-string", "image.repository=localhost/trimtab-operator"),
         *("--set-string", "image.tag=abc"),
     ]
+
+
+def test_the_charts_page_shows_how_each_image_is_built() -> None:
+    page = (ROOT / "charts/trimtab/README.md").read_text()
+    shown = re.findall(r"docker build --file (\S+)(?: --target (\S+))? --tag \$registry/(\S+):(\S+) \.\n", page)
+    assert shown == [(image.containerfile, image.target, name, __version__) for name, image in IMAGES.items()]
+    (pushed,) = re.findall(r"for name in ([\w ]+); do docker push", page)
+    assert [f"trimtab-{name}" for name in pushed.split()] == list(IMAGES)
