@@ -284,6 +284,19 @@ def test_a_result_whose_pod_is_gone_is_imported_again() -> None:
     assert "its pod is gone" in message(given)
 
 
+@pytest.mark.parametrize("said", [[], [container(ended(0, NONSENSE["no size"]), name="import")]])
+def test_a_result_that_is_lost_each_time_is_not_imported_again_at_once(said: list[Object]) -> None:
+    uri = "models:/credit/1"
+    obj = mlmodel_object(uri)
+    job = import_job(obj, uri, **complete(seconds_ago=20))
+    key = import_key(MLModel.parse(obj), uri)
+    pods = [kubelet.import_pod("p", "credit", key, words, phase="Succeeded") for words in said]
+    given = planned(obj, seen_model(resolved(1), [job], pods))
+    assert given.keep == {ref_of(job)}
+    assert given.requeue_after == timedelta(seconds=40)
+    assert judged(given)["Ready"] == ("False", "ImportResultLost")
+
+
 def test_a_result_may_be_seen_later_than_the_end_of_its_job() -> None:
     """Jobs and pods come over two watches; the one may run ahead of the other."""
     obj = mlmodel_object()

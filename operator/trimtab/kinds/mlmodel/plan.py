@@ -115,7 +115,7 @@ def _finished(model: MLModel, uri: str, job: Object, own: Iterable[Object], at: 
         what = f"the import Job {job['metadata']['name']} finished, but its result cannot be read"
         detail = json.dumps(spoken)[:200] if spoken else "its pod is gone"
         failure = pods.Trouble(9, "ImportResultLost", f"{what} ({detail}): {type(error).__name__}; importing again")
-        return Import(job=job, failure=failure, failed_at=ended - RETRY_AFTER)
+        return Import(job=job, failure=failure, failed_at=ended)
 
 
 def _revision(model: MLModel, uri: str, spoken: Mapping[str, Any], at: str) -> Revision:
