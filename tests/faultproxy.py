@@ -22,6 +22,7 @@ from aiohttp import web
 from tests.controlplane import ControlPlane
 from tests.faults import WRITES, Call, Delay, Events, Expire, Fault, Record, Reset, Rule, Status, describe
 
+PATIENCE = 60.0
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "host", "authorization", "content-length"})
 
 
@@ -42,21 +43,22 @@ class FaultProxy:
         self._plane = plane
         self._rules: list[Rule] = []
         self._users: dict[str, str] = {}
+        self._writing: set[asyncio.Future[web.StreamResponse]] = set()
         self._watches: list[tuple[Call, web.Request]] = []  # requests cannot be hashed
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
 
     def __enter__(self) -> FaultProxy:
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(PATIENCE)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(PATIENCE)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         self._loop.close()
 
     def kubeconfig(self, caller: str = "operator", user: str = "") -> Path:
@@ -112,6 +114,8 @@ class FaultProxy:
         for _, request in list(self._watches):
             _abort(request)
         await self._runner.cleanup()
+        if self._writing:
+            await asyncio.wait(self._writing, timeout=PATIENCE / 2)
         await self._upstream.close()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -127,8 +131,13 @@ class FaultProxy:
         if fault is not None and not (isinstance(fault, Status | Reset) and fault.done):
             return self._fail(request, call, fault, 0)
         forwarding = self._forward(request, call, fault)
+        if call.verb not in WRITES:
+            return await forwarding
         # A write that is on its way is done and seen by the hooks, even when its caller dies meanwhile.
-        return await (asyncio.shield(forwarding) if call.verb in WRITES else forwarding)
+        writing = asyncio.ensure_future(forwarding)
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+        return await asyncio.shield(writing)
 
     def _fault(self, call: Call) -> Fault | None:
         for rule in list(self._rules):
