@@ -43,12 +43,12 @@ class Finding(NamedTuple):
 UNKNOWN = ArmEvidence(None, None, None, 1.0)
 
 
-def objective(design: Design, groups: Sequence[Segment], arm: str) -> Finding:
-    """The arm's objective against control, over groups of equal weights."""
+def objective(design: Design, groups: Sequence[Segment], arm: str, share: float) -> Finding:
+    """The arm's objective against control, over groups of equal weights; `share` is the candidate's part by now."""
     paired = [g for g in groups if 0 < g.share(arm, design.control) < 1]
     if design.objective.metric == "OutcomeMean":
-        return _mean(design, paired, arm)
-    return _rate(design, paired, arm)
+        return _mean(design, paired, arm, share)
+    return _rate(design, paired, arm, share)
 
 
 def _unreported(groups: Sequence[Segment], arm: str, control: str) -> str:
@@ -63,9 +63,9 @@ def _unreported(groups: Sequence[Segment], arm: str, control: str) -> str:
     return f"no outcome of {' or '.join(mute)} has been reported" if mute else ""
 
 
-def _rate(design: Design, groups: Sequence[Segment], arm: str) -> Finding:
+def _rate(design: Design, groups: Sequence[Segment], arm: str, share: float) -> Finding:
     aim, control = design.objective, design.control
-    strata, size = rate_strata(aim.metric, groups, arm, control), _pair_users(design, groups, arm)
+    strata, size = rate_strata(aim.metric, groups, arm, control), _pair_users(design, groups, share)
     missing = _unreported(groups, arm, control) if aim.metric == "Outcome" else ""
     if missing or not strata:
         nothing = f"no {EVENTS[aim.metric]} of {arm} or {control} has been counted"
@@ -87,7 +87,7 @@ def _rate(design: Design, groups: Sequence[Segment], arm: str) -> Finding:
 EVENTS = {"Outcome": "outcome", "Errors": "error", "Latency": "slow request", "Prometheus": "event"}
 
 
-def _pair_users(design: Design, groups: Sequence[Segment], arm: str) -> int | None:
+def _pair_users(design: Design, groups: Sequence[Segment], share: float) -> int | None:
     aim = design.objective
     events, users = 0.0, 0.0
     for group in groups:
@@ -98,7 +98,6 @@ def _pair_users(design: Design, groups: Sequence[Segment], arm: str) -> int | No
     if not events or not users:
         return None
     effect = aim.minimum_effect if aim.direction == "Increase" else -aim.minimum_effect
-    share = groups[-1].share(arm, design.control)
     return needed_users(events / users, effect, share, design.arm_alpha, aim.power)
 
 
@@ -113,12 +112,12 @@ def _lift(value: float | None) -> float | None:
     return None if value is None or value > FARTHEST else math.expm1(value)
 
 
-def _mean(design: Design, groups: Sequence[Segment], arm: str) -> Finding:
+def _mean(design: Design, groups: Sequence[Segment], arm: str, share: float) -> Finding:
     missing = _unreported(groups, arm, design.control) or _gate(groups, arm, design.control)
     found = means.combined([d for g in groups if (d := mean_difference(g, arm, design.control))])
     if missing or found is None:
         alike = "all outcomes so far are alike: a spread is needed to compare means"
-        return Finding(UNKNOWN, missing=missing or alike, pair_users=_mean_users(design, groups, arm))
+        return Finding(UNKNOWN, missing=missing or alike, pair_users=_mean_users(design, groups, share))
     aim, variance = design.objective, found.variance * found.units
     sign = 1 if aim.direction == "Increase" else -1
     base = abs(found.control) if abs(found.control) > NEGLIGIBLE * math.sqrt(variance) else 0.0
@@ -134,13 +133,13 @@ def _mean(design: Design, groups: Sequence[Segment], arm: str) -> Finding:
     return Finding(ArmEvidence(lift, low, high, plain(score)), score, best < 0, best < edge, pair_users=pair)
 
 
-def _mean_users(design: Design, groups: Sequence[Segment], arm: str) -> int | None:
+def _mean_users(design: Design, groups: Sequence[Segment], share: float) -> int | None:
     """The size by control alone, while there is nothing to compare yet."""
     parts = [_units(g.tally(design.control)) for g in groups]
     units, total, squares = (sum(column) for column in zip(*parts, strict=True)) if parts else (0.0, 0.0, 0.0)
     if units < means.USERS or not total:
         return None
-    share, edge = groups[-1].share(arm, design.control), design.objective.minimum_effect * total / units
+    edge = design.objective.minimum_effect * total / units
     variance = means.pooled_variance([(units, total, squares)]) / (share * (1 - share))
     if variance <= 0 or abs(edge) < NEGLIGIBLE * math.sqrt(variance):
         return None

@@ -44,6 +44,8 @@ class Case(NamedTuple):
     groups: Sequence[Segment]
     seconds: float
     srm: SampleRatio
+    latest: Mapping[str, Segment]
+    """Of each candidate the last segment in which it and control had weight."""
     findings: Mapping[str, Finding]
     harms: Sequence[Harm]
 
@@ -70,19 +72,30 @@ def verdicts(design: Design, segments: Sequence[Segment]) -> Iterator[Verdict]:
 
 
 def _verdict(design: Design, groups: Sequence[Segment], segments: Sequence[Segment]) -> Verdict:
-    tested = [arm for arm in design.candidates if any(0 < g.share(arm, design.control) < 1 for g in groups)]
+    latest = _latest(design, segments)
     case = Case(
         design,
         groups,
         sum(g.seconds for g in groups),
         sample_ratio(design.arms, groups, segments, design.users_error),
-        {arm: objective(design, groups, arm) for arm in tested},
-        [_harm(design, groups, guardrail, arm) for guardrail in design.guardrails for arm in tested],
+        latest,
+        {arm: objective(design, groups, arm, now.share(arm, design.control)) for arm, now in latest.items()},
+        [_harm(design, groups, guardrail, arm) for guardrail in design.guardrails for arm in latest],
     )
     rule, ruling = next((rule, ruling) for rule, check in RULES if (ruling := check(case)))
     known = {arm: finding.evidence for arm, finding in case.findings.items()} | {design.control: CONTROL}
     arms = {arm: known.get(arm, UNKNOWN) for arm in design.arms}
     return Verdict(ruling.decision, ruling.winner, arms, case.srm, _needed(case), ruling.reason, rule)
+
+
+def _latest(design: Design, segments: Sequence[Segment]) -> dict[str, Segment]:
+    """The last segment of each candidate; without those that had no weight beside control yet."""
+    found = {}
+    for arm in design.candidates:
+        both = (segment for segment in reversed(segments) if 0 < segment.share(arm, design.control) < 1)
+        if (last := next(both, None)) is not None:
+            found[arm] = last
+    return found
 
 
 def _harm(design: Design, groups: Sequence[Segment], guardrail: Guardrail, arm: str) -> Harm:
@@ -223,10 +236,8 @@ def _needed(case: Case) -> int | None:
     """Users of all arms, so that each pair has its part; by the weights of the last segment that has both."""
     needs = []
     for arm, finding in case.findings.items():
-        shared = [g for g in case.groups if 0 < g.share(arm, case.design.control) < 1]
-        if finding.pair_users is None or not shared:
-            continue
-        weights = shared[-1].weights
-        pair = weights[arm] + weights[case.design.control]
-        needs.append(math.ceil(finding.pair_users * sum(weights.values()) / pair))
+        weights = case.latest[arm].weights
+        if finding.pair_users is not None:
+            pair = weights[arm] + weights[case.design.control]
+            needs.append(math.ceil(finding.pair_users * sum(weights.values()) / pair))
     return max(needs, default=None)

@@ -220,6 +220,17 @@ def test_the_size_for_a_mean_is_told_by_control_alone():
     assert judge(design, [Segment(0, EVEN, {"control": flat})]).needed_users is None
 
 
+@pytest.mark.parametrize("metric", ["Outcome", "OutcomeMean"])
+def test_the_size_is_told_by_the_weights_there_are_not_by_those_there_were(metric):
+    ramp = [{"control": 100.0 - new, "new": float(new)} for new in (10, 50, 10)]
+    design = replace(DESIGN, objective=Objective(metric, minimum_effect=0.1))
+    counted = tally(9_000, 900, outcome_sum=900, outcome_squares=900)
+    segments = [segment(counted, Tally(), weights=weights) for weights in ramp]
+    needed = [judge(design, segments[:end]).needed_users for end in (1, 2, 3)]
+    assert needed[2] == pytest.approx(needed[0], rel=1e-3)
+    assert needed[2] > 2 * needed[1]
+
+
 def test_events_of_a_query_are_counted_by_request():
     design = replace(DESIGN, objective=Objective("Prometheus", "Decrease", 0.1))
     control, new = Tally(requests=12_000, outcomes=1_200), Tally(requests=8_000, outcomes=600)
