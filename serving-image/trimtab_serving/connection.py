@@ -8,6 +8,7 @@ A request that arrives in one piece, as nearly all do, neither starts it nor has
 from __future__ import annotations
 
 import asyncio
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -23,6 +24,9 @@ RECEIVE_SECONDS = 60.0
 LINGER_SECONDS = 1.0
 """How long a connection on which nothing is going on outlives the server's listening socket."""
 MAX_CONNECTIONS = 8192
+
+
+_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
 
 class Connection(HttpToolsProtocol):
@@ -60,6 +64,8 @@ class Connection(HttpToolsProtocol):
         if not self._in_message and self._is_known(data):
             return
         fresh, before = not self._in_message, self.cycle
+        if (fresh or self._in_head) and data.find(b"pgrade", 0, MAX_HEAD_BYTES) >= 0:
+            data = _without_upgrade(data)
         self._fed = self._fed + len(data) if self._in_head else len(data)
         super().data_received(data)
         if self._held is not None:
@@ -229,3 +235,9 @@ class Connection(HttpToolsProtocol):
             head += f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
             self.transport.write(head.encode() + body)
         self.transport.close()
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """A head without its wish for another protocol, in which the parser would take the body to be already."""
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest

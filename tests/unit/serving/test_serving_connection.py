@@ -215,6 +215,17 @@ async def test_heads_that_are_too_large(echo: Echo, head: bytes) -> None:
     assert (await other.answer()).endswith(b"\r\n\r\n2")
 
 
+@pytest.mark.parametrize("name", [b"Upgrade", b"upgrade"])
+async def test_a_wish_for_another_protocol_takes_no_body_away(echo: Echo, name: bytes) -> None:
+    """Java's client wishes for HTTP/2 in each first request of a connection, those with a body too."""
+    client = await echo.opened()
+    request = HEAD + b"Connection: Upgrade, HTTP2-Settings\r\n" + name + b": h2c\r\ncontent-length: 7\r\n\r\n"
+    await client.send(request + b"upgrade")
+    assert (await client.answer()).endswith(b"\r\n\r\n7")
+    await client.send(request[: len(HEAD)], request[len(HEAD) :], b"upgrade")
+    assert (await client.answer()).endswith(b"\r\n\r\n7")
+
+
 async def test_gzip_is_unpacked_within_the_limit_and_no_further() -> None:
     import gzip
     import tracemalloc
