@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -92,7 +92,7 @@ class Elector:
         """Take or renew the Lease; False if another one has it. Errors count as "not now" until the time is up."""
         started = self._clock()
         try:
-            lease = await self._cluster.get(LEASE, self._namespace, NAME)
+            lease = await self._asked(self._cluster.get(LEASE, self._namespace, NAME))
         except ApiError as error:
             return await self._missing(error, started)
         spec = lease.setdefault("spec", {})
@@ -108,7 +108,7 @@ class Elector:
             renewTime=_now(),
         )
         try:
-            await self._cluster.replace(LEASE, lease)
+            await self._asked(self._cluster.replace(LEASE, lease))
         except ApiError:
             if self._renewed is None:
                 return False
@@ -117,6 +117,14 @@ class Elector:
             raise
         self._renewed = started
         return True
+
+    async def _asked(self, request: Awaitable[Object]) -> Object:
+        """The answer. A request that hangs is given up while there is time for another one, on a new connection."""
+        try:
+            async with asyncio.timeout(self._timing.renew / 2):
+                return await request
+        except TimeoutError:
+            raise ApiError(0, "Unreachable", "the API server did not answer in half the time to renew") from None
 
     async def _missing(self, error: ApiError, started: float) -> bool:
         if error.code != 404:
@@ -128,7 +136,7 @@ class Elector:
         if self._renewed is None and self._seen[0] and self._clock() - self._seen[1] <= self._timing.duration:
             return False
         try:
-            await self._cluster.create(LEASE, self._namespace, self._fresh())
+            await self._asked(self._cluster.create(LEASE, self._namespace, self._fresh()))
         except ApiError:
             if self._renewed is None:
                 return False

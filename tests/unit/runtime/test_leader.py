@@ -10,7 +10,7 @@ import pytest
 from tests.memory_cluster import MemoryCluster
 from tests.virtual_time import clock, virtual_time
 from trimtab.core.objects import Object, Ref
-from trimtab.runtime.cluster import ApiError
+from trimtab.runtime.cluster import TIMEOUT, ApiError
 from trimtab.runtime.leader import LEASE, NAME, Elector, Timing
 
 TIMING = Timing(duration=15, renew=10, retry=2)
@@ -19,17 +19,29 @@ DOWN = ApiError(503, "ServiceUnavailable", "etcd is electing")
 
 
 class Server(MemoryCluster):
-    """An API server that answers after `seconds`; a write counts from when it answers."""
+    """An API server that answers after `seconds`; a write counts from when it answers. The next request of a verb that
+    is `hanging` gets no answer, until the client's own patience is over."""
 
     seconds = 0.0
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.hanging: set[str] = set()
+
     async def get(self, *args: object) -> Object:
-        await asyncio.sleep(self.seconds)
+        await self._answer("get")
         return await super().get(*args)  # type: ignore[arg-type]
 
     async def replace(self, *args: object) -> Object:
-        await asyncio.sleep(self.seconds)
+        await self._answer("replace")
         return await super().replace(*args)  # type: ignore[arg-type]
+
+    async def _answer(self, verb: str) -> None:
+        if verb in self.hanging:
+            self.hanging.remove(verb)
+            await asyncio.sleep(TIMEOUT)
+            raise ApiError(0, "Unreachable", "the API server did not answer")
+        await asyncio.sleep(self.seconds)
 
 
 @pytest.fixture
@@ -153,6 +165,20 @@ async def test_an_api_server_that_is_away_for_a_while_costs_nothing(server: Serv
         server.before = failing()
         await asyncio.sleep(5)
         assert a.held()
+    assert not leading.done()
+
+
+@pytest.mark.parametrize("verb", ["get", "replace"])
+@virtual_time
+async def test_one_connection_that_hangs_is_no_loss(server: Server, verb: str) -> None:
+    """Whatever is between sends nothing back: only on a new connection is the server there."""
+    a = candidate(server, "a")
+    leading = await lead(a)
+    await asyncio.sleep(20)
+    server.hanging.add(verb)
+    await asyncio.sleep(60)
+    assert not server.hanging, "it was asked"
+    assert a.held()
     assert not leading.done()
 
 
