@@ -30,7 +30,8 @@ class Queue(Generic[K]):
         self._working: dict[K, float] = {}
         self._dirty: set[K] = set()
         self._failures: dict[K, int] = {}
-        self._timers: dict[K, asyncio.TimerHandle] = {}
+        # Beside each timer the time it is due: what uvloop gives for a time that is all but now does not know it.
+        self._timers: dict[K, tuple[float, asyncio.Handle]] = {}
         self._wakeups: set[asyncio.Future[None]] = set()
         self._closed = False
 
@@ -50,11 +51,11 @@ class Queue(Generic[K]):
         """Ask for work on a key later; an earlier appointment stands."""
         due = _clock() + delay
         held = self._timers.get(key)
-        if held is not None and held.when() <= due:
+        if held is not None and held[0] <= due:
             return
         if held is not None:
-            held.cancel()
-        self._timers[key] = asyncio.get_running_loop().call_later(delay, self._due, key)
+            held[1].cancel()
+        self._timers[key] = due, asyncio.get_running_loop().call_later(delay, self._due, key)
 
     async def take(self) -> K | None:
         """Wait for a key and hold it until `done`; None once the queue is closed."""
@@ -75,7 +76,7 @@ class Queue(Generic[K]):
     def close(self) -> None:
         """Hand out no more keys."""
         self._closed = True
-        for timer in self._timers.values():
+        for _, timer in self._timers.values():
             timer.cancel()
         for future in self._wakeups:
             if not future.done():
@@ -106,9 +107,9 @@ class Queue(Generic[K]):
     def drop(self, key: K) -> None:
         """A key needs no further look, because all is well or its object is gone: nor does it any appointment."""
         self.forget(key)
-        timer = self._timers.pop(key, None)
-        if timer is not None:
-            timer.cancel()
+        held = self._timers.pop(key, None)
+        if held is not None:
+            held[1].cancel()
 
     def longest(self) -> float:
         """Seconds the longest work now under way has taken."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import uvloop
 
 from tests.virtual_time import settle, virtual_time
 from trimtab.runtime.metrics import Metrics, QueueMetrics
@@ -87,6 +88,17 @@ async def test_of_several_appointments_the_earliest_counts(queue: Queue[str], de
     queue.done("a")
     await asyncio.sleep(100)
     assert len(queue) == 0
+
+
+def test_an_appointment_within_the_same_millisecond_is_one_like_others(queue: Queue[str]) -> None:
+    """The operator's loop gives no timer for it, but a plain call, which does not know its time."""
+
+    async def twice() -> str | None:
+        queue.add_after("a", 1e-5)
+        queue.add_after("a", 60)
+        return await queue.take()
+
+    assert uvloop.run(twice()) == "a"
 
 
 @virtual_time
