@@ -224,8 +224,13 @@ def _users(words: tuple[str, ...]) -> list[str]:
     """The users named, those on stdin in the place of `-`."""
     found: list[str] = []
     for word in words:
-        found += [line for line in sys.stdin.read().splitlines() if line.strip()] if word == "-" else [word]
+        found += _lines(sys.stdin.read()) if word == "-" else [word]
     return found
+
+
+def _lines(text: str) -> list[str]:
+    """Those that are not blank; a byte order mark is no part of the first."""
+    return [line for line in text.removeprefix("\ufeff").splitlines() if line.strip()]
 
 
 _steering("pause", "Hold the rollout of a ModelDeployment where it is. Harm still sends it back.")

@@ -162,6 +162,11 @@ class TestAssign:
         result = run("assign", "--salt", "s", "--weights", "a=100", "-", "last", given="first\n\nsecond user\n")
         assert result.stdout == "first\ta\nsecond user\ta\nlast\ta\n"
 
+    def test_a_byte_order_mark_is_no_part_of_the_first_user(self) -> None:
+        shares = ("--salt", "s", "--weights", "a=50,b=50")
+        result = run("assign", *shares, "-", given="\ufeffanna\r\nbert\r\n")
+        assert result.stdout == run("assign", *shares, "anna", "bert").stdout
+
     def test_the_control_has_what_others_leave(self) -> None:
         first = run("assign", "--salt", "s", "--weights", "a=50,b=50", *self.users).stdout
         other = run("assign", "--salt", "s", "--weights", "a=50,b=50", "--control", "b", *self.users).stdout
