@@ -76,3 +76,15 @@ def test_files_that_keys_of_caches_depend_on_exist(path: Path) -> None:
     named += [name for group in re.findall(r"hashFiles\(([^)]*)\)", text) for name in re.findall(r"'([^']+)'", group)]
     assert named
     assert [name for name in named if not list(ROOT.glob(name))] == []
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=IDS)
+def test_what_is_kept_of_a_failed_run_has_objects_of_every_kind(path: Path) -> None:
+    crds = [yaml.safe_load(text.read_text()) for text in sorted((ROOT / "crds").glob("*.yaml"))]
+    assert len(crds) > 3
+    assert all("mlops" in crd["spec"]["names"]["categories"] for crd in crds)
+    (gather,) = [step["run"] for step in steps(path) if "cluster-state/" in step.get("run", "")]
+    assert re.findall(r"kubectl get (\S+) .*> (\S+) ", gather) == [
+        ("all,mlops,jobs,events", "cluster-state/objects.txt"),
+        ("mlops", "cluster-state/kinds.yaml"),
+    ]
