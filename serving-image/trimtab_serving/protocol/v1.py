@@ -103,6 +103,9 @@ class V1Codec:
         columns = [self._rows(name, array) for name, array in zip(names, results, strict=True)]
         if len(columns) == 1:
             predictions = columns[0]
+        elif len(set(map(len, columns))) > 1:
+            told = f"the outputs {quoted(asked)} are not one answer for each row, which V1 has no form for"
+            raise RequestError(f"{told}; name one of them in outputs, or ask over V2")
         else:
             predictions = [dict(zip(asked, row, strict=True)) for row in zip(*columns, strict=True)]
         body = encode({"predictions": predictions})

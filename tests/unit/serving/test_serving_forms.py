@@ -270,6 +270,14 @@ def test_predictions_of_every_form(outputs: Sequence[Tensor], asked: list[str] |
     assert predictions[1] in (..., told[1])
 
 
+def test_answers_that_are_not_one_for_each_row_have_no_form_in_v1() -> None:
+    codec = V1Codec(signature(PLAIN, (Tensor("each", "FP32", (-1,)), Tensor("mean", "FP32", (4,)))))
+    call = codec.decode(json.dumps({"instances": [[1, 2], [3, 4]]}).encode())
+    with pytest.raises(RequestError, match="the outputs 'each', 'mean' are not one answer for each row") as error:
+        codec.encode(call, [np.zeros(2), np.zeros(4)])
+    assert error.value.status == 400
+
+
 def test_aliases_keep_the_name_they_were_asked_by() -> None:
     codec = V2Codec("m", "1", signature(PLAIN))
     wanted = [{"name": "predict_proba"}, {"name": "label"}]
