@@ -68,8 +68,20 @@ def schema_of_estimator(model: Any, example: pd.DataFrame | None) -> Schema:
         )
         raise Failure(Reason.LOAD_FAILED, message)
     names = getattr(model, "feature_names_in_", None)
-    columns = None if names is None else tuple(str(name) for name in names)
-    return Schema((Tensor(MATRIX, "FP64", (-1, int(count)), columns),))
+    if names is None:
+        return Schema((Tensor(MATRIX, "FP64", (-1, int(count))),))
+    from trimtab_toolbox.evidence import observed_categories
+
+    columns = [str(name) for name in names]
+    known = observed_categories(model, columns)
+    texts = [name for name, values in known.items() if any(isinstance(value, str) for value in values)]
+    types: list[Datatype] = ["BYTES" if name in texts else "FP64" for name in columns]
+    # An encoder that knows a missing value as a category was trained on some.
+    return Schema(column_inputs(columns, types), frozenset(name for name in texts if _misses(known[name])))
+
+
+def _misses(values: Sequence[Any]) -> bool:
+    return any(value is None or value != value for value in values)
 
 
 def column_inputs(names: Sequence[str], types: Sequence[Datatype]) -> tuple[Tensor, ...]:

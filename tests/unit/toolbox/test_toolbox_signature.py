@@ -9,7 +9,10 @@ import pytest
 from mlflow.models import infer_signature
 from mlflow.models.signature import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
-from sklearn.linear_model import LinearRegression
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 from trimtab_serving.bundle import Tensor
 from trimtab_serving.outcome import Failure, Reason
@@ -95,6 +98,20 @@ def test_the_estimator_knows_its_columns() -> None:
     bare = schema_of_estimator(LinearRegression().fit(table.to_numpy(), [0, 1]), None)
     assert named.inputs == (Tensor("input", "FP64", (-1, 2), ("a", "b")),)
     assert bare.inputs == (Tensor("input", "FP64", (-1, 2)),)
+
+
+@pytest.mark.parametrize(("cities", "optional"), [(["Ulm", "Köln"], set()), (["Ulm", None], {"city"})])
+def test_the_estimator_knows_which_columns_are_text(cities: list[str | None], optional: set[str]) -> None:
+    table = pd.DataFrame({"a": [1.0, 2.0], "city": np.array(cities, object), "size": [1.0, 2.0]})
+    encoders = [("text", OneHotEncoder(), ["city"]), ("number", OneHotEncoder(), ["size"])]
+    model = make_pipeline(ColumnTransformer(encoders, remainder="passthrough"), LogisticRegression())
+    schema = schema_of_estimator(model.fit(table, [0, 1]), None)
+    assert [(tensor.name, tensor.datatype) for tensor in schema.inputs] == [
+        ("a", "FP64"),
+        ("city", "BYTES"),
+        ("size", "FP64"),
+    ]
+    assert schema.optional == optional
 
 
 @pytest.mark.parametrize("example", [np.zeros((2, 2)), [[0.0, 0.0], [0.0, 0.0]]])
