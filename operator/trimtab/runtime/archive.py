@@ -89,11 +89,21 @@ class Archive:
         try:
             await self._list()
             for deployment in self._held.keys() - live - self._strangers:
-                await self._cluster.delete(CONFIG_MAP, {"kind": CONFIG_MAP.kind, "metadata": self._held[deployment]})
-                del self._held[deployment]
+                await self._delete(deployment)
         except ApiError as error:
-            if not error.transient and not error.conflict:
+            if not error.transient:
                 self._rest("deleted", error)
+
+    async def _delete(self, deployment: str) -> None:
+        """Delete a document; if somebody made it anew, learn of that one, which goes the next time."""
+        try:
+            await self._cluster.delete(CONFIG_MAP, {"kind": CONFIG_MAP.kind, "metadata": self._held[deployment]})
+        except ApiError as error:
+            if not error.conflict:
+                raise
+            await self._find(deployment)
+        else:
+            self._held.pop(deployment, None)
 
     async def _list(self) -> None:
         """Learn once what is there: nobody else writes while we lead, so what is not there need not be asked for."""

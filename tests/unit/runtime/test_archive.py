@@ -12,7 +12,7 @@ import pytest
 from tests.memory_cluster import MemoryCluster
 from tests.unit.adapters.test_monitor import Eyes, counts_document, pod
 from trimtab.adapters.monitor.document import Unread
-from trimtab.core.objects import Object, Ref
+from trimtab.core.objects import Object, Ref, Resource, ref_of
 from trimtab.runtime.archive import ABOUT, CONFIG_MAP, KEY, LABELS, PREFIX, REST_SECONDS, Archive
 from trimtab.runtime.cluster import ApiError
 from trimtab.runtime.keeping import Keeper
@@ -159,6 +159,31 @@ async def test_documents_of_deployments_that_are_gone_are_deleted() -> None:
     await own.prune({"deployment"})
     assert [ref.name.removeprefix(PREFIX) for ref in sorted(cluster.objects)] == ["deployment"]
     assert asked == ["list", "delete", "delete"], "what is there is listed once"
+
+
+class Strict(MemoryCluster):
+    """One that tells of a namesake, as the API server does."""
+
+    async def delete(self, resource: Resource, obj: Object) -> None:
+        there = self.objects.get(ref_of(obj))
+        if there is not None and there["metadata"]["uid"] != obj["metadata"]["uid"]:
+            raise ApiError(409, "Conflict", "the UID in the precondition does not match")
+        await super().delete(resource, obj)
+
+
+async def test_a_document_that_somebody_made_anew_does_not_keep_the_others_from_going() -> None:
+    cluster = Strict()
+    own = archive(cluster)
+    for uid in ("gone", "lost"):
+        assert await own.keep(uid, ABOUT_D, b"1")
+    await own.prune({"gone", "lost"})
+    for again in list(cluster.objects.values()):
+        await cluster.delete(CONFIG_MAP, again)
+        meta = {key: value for key, value in again["metadata"].items() if key not in ("uid", "resourceVersion")}
+        await cluster.create(CONFIG_MAP, "trimtab", {**again, "metadata": meta})
+    for _ in range(2):
+        await own.prune(set())
+    assert cluster.objects == {}
 
 
 class Known:
