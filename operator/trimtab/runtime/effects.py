@@ -23,7 +23,7 @@ from trimtab.runtime.metrics import Metrics
 
 log = logging.getLogger(__name__)
 REPEAT_AFTER = timedelta(seconds=30)
-NOTE_LIMIT = 800
+NOTE_LIMIT = 800  # bytes, of the 1,024 that an Event may have
 
 
 class Registrar(Protocol):
@@ -108,7 +108,7 @@ class Effects:
         extra = {"concerned": str(ref), "effect": kind, "wanted": _wanted(effect), "error": said}
         log.warning("an effect failed and is tried again", extra=extra)
         again = f"it is tried again every {REPEAT_AFTER.total_seconds():.0f} s"
-        return f"{_wanted(effect)}: {said}"[:NOTE_LIMIT] + f"; {again}"
+        return f"{_wanted(effect)}: {said}".encode()[:NOTE_LIMIT].decode(errors="ignore") + f"; {again}"
 
     async def _make(self, effect: Effect, done: Callable[[], None]) -> None:
         seconds = self._allowed()

@@ -173,6 +173,14 @@ def test_a_failure_is_told_once_as_an_event_and_again_after_a_success(world: Wor
     assert len(world.events()) == 2
 
 
+def test_a_failure_in_other_letters_is_told_in_as_many_bytes_as_an_event_may_have(world: World) -> None:
+    world.registry.down = True
+    world.run(replace(ALIAS, alias="模型" * 300))
+    (event,) = world.events()
+    assert len(event["note"].encode()) <= 1_024
+    assert event["note"].endswith("; it is tried again every 30 s")
+
+
 def test_a_fault_of_our_own_is_told_without_its_words(world: World) -> None:
     class Broken(MemoryNotifier):
         def send(self, notice: Notice, look_again: Any) -> None:
