@@ -19,7 +19,9 @@ from trimtab_serving.outcome import Failure, Reason
 MAX_FILES = 10_000
 MAX_BYTES = 16 << 30
 MAX_NAME_BYTES = 255
+MAX_PATH_BYTES = 2048
 _COPY_BYTES = 1 << 20
+_MOST_AT_ONCE = 2 * _COPY_BYTES
 
 
 class _HashingSink:
@@ -39,6 +41,20 @@ class _HashingSink:
 
     def tell(self) -> int:
         return self._position
+
+
+class _SparingSource:
+    """A file read in pieces: a header of a tar says itself how long it is, and is read into memory whole."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        if size > _MOST_AT_ONCE:
+            message = f"the archive has a header of {size} bytes, where a name and little else belongs; archive it anew"
+            raise Failure(Reason.UNSAFE_ARCHIVE, message)
+        return self._file.read(size)
 
 
 def pack(directory: str | os.PathLike[str], into: IO[bytes]) -> str:
@@ -70,7 +86,7 @@ def unpack(
     root = Path(directory)
     count = total = 0
     try:
-        with tarfile.open(fileobj=file, mode="r:") as archive:
+        with tarfile.open(fileobj=_SparingSource(file), mode="r:") as archive:  # type: ignore[call-overload]
             for member in archive:
                 count, total = count + 1, total + member.size
                 if count > max_files or total > max_bytes:
@@ -144,9 +160,15 @@ def _safe_name(member: tarfile.TarInfo) -> PurePosixPath:
         problem = "leads out of the directory"
     elif "\0" in member.name or "\\" in member.name or (member.isreg() and not path.name):
         problem = "is not a plain relative name"
-    elif any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in path.parts):
+    elif is_too_long(path):
         problem = "has a name too long for a file system"
     else:
         return path
     message = f"the archive's member {member.name[:200]!r} {problem}; it may hold regular, relative files only"
     raise Failure(Reason.UNSAFE_ARCHIVE, message)
+
+
+def is_too_long(path: PurePosixPath) -> bool:
+    """Whether a file system may refuse this relative name for its length."""
+    whole = len(os.fsencode(path)) > MAX_PATH_BYTES
+    return whole or any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in path.parts)

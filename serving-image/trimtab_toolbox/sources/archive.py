@@ -14,7 +14,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-from trimtab_serving.archive import unpack
+from trimtab_serving.archive import is_too_long, unpack
 from trimtab_serving.outcome import Failure, Reason
 
 MAX_FILES = 10_000
@@ -115,6 +115,8 @@ def _safe_name(member: zipfile.ZipInfo) -> PurePosixPath:
         problem = "leads out of the directory"
     elif "\\" in member.filename or ":" in member.filename or not path.name:
         problem = "is not a plain relative name"
+    elif is_too_long(path):
+        problem = "has a name too long for a file system"
     else:
         return path
     message = f"the archive's member {member.filename[:200]!r} {problem}; it may hold regular, relative files only"

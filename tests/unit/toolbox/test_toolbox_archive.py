@@ -4,6 +4,7 @@ import gzip
 import io
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,31 @@ def test_names_that_lead_out(tmp_path: Path, make: Callable[..., Path], name: st
     assert failure.reason is Reason.UNSAFE_ARCHIVE
     assert "it may hold regular, relative files only" in failure.message
     assert not (tmp_path / "out.txt").exists()
+
+
+@pytest.mark.parametrize("name", ["n" * 256, "/".join(["deep"] * 1000)])
+@pytest.mark.parametrize("make", [zipped, tarred])
+def test_names_that_no_file_system_takes(tmp_path: Path, make: Callable[..., Path], name: str) -> None:
+    failure = refused(make(tmp_path / "m", {name: b"x", **MEMBERS}))
+    assert failure.reason is Reason.UNSAFE_ARCHIVE
+    assert "has a name too long for a file system" in failure.message
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_headers_are_not_taken_into_memory_however_long_they_say_they_are(tmp_path: Path, kind: bytes) -> None:
+    header = tarfile.TarInfo("header")
+    header.type, header.size = kind, 64 << 20
+    with gzip.open(tmp_path / "m.tar.gz", "wb", 1) as archive:
+        archive.write(header.tobuf(tarfile.GNU_FORMAT))
+        for _ in range(64):
+            archive.write(b"\0" * (1 << 20))
+    tracemalloc.start()
+    failure = refused(tmp_path / "m.tar.gz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert failure.reason is Reason.UNSAFE_ARCHIVE
+    assert "a header of 67108864 bytes" in failure.message
+    assert peak < 16 << 20
 
 
 @pytest.mark.parametrize(
