@@ -52,12 +52,14 @@ class LoopbackPods(abc.ABC):
         task = asyncio.create_task(self._live())
         try:
             yield self
-            assert not task.done(), task
         finally:
             task.cancel()
             await asyncio.wait([task])
             for runner in self.answering.values():
                 await runner.cleanup()
+            # Whoever waited for these pods in vain should learn that they died, and of what.
+            if not task.cancelled():
+                task.result()
 
     @abc.abstractmethod
     async def step(self) -> None:
