@@ -16,7 +16,7 @@ from trimtab_serving import logs, worker
 from trimtab_serving.auth import require_tokens
 from trimtab_serving.fetch import fetch
 from trimtab_serving.lifecycle import Part
-from trimtab_serving.outcome import Failure, report
+from trimtab_serving.outcome import Failure, Reason, report
 from trimtab_serving.settings import DEFAULT_PORT, MAX_WORKERS, Settings, from_environment, result_path
 from trimtab_serving.store import open_store
 from trimtab_serving.supervisor import Supervisor
@@ -63,10 +63,15 @@ def _allow_files() -> None:
 
 
 def listen(port: int) -> socket.socket:
-    """A socket on every address, IPv6 and IPv4 where the machine has both."""
-    if socket.has_dualstack_ipv6():
-        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=worker.BACKLOG)
-    return socket.create_server(("", port), backlog=worker.BACKLOG)
+    """A socket on every address, IPv6 and IPv4 where the machine has both; SettingsInvalid when it cannot be had."""
+    try:
+        if socket.has_dualstack_ipv6():
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=worker.BACKLOG)
+        return socket.create_server(("", port), backlog=worker.BACKLOG)
+    except (OSError, OverflowError) as error:
+        why = os.strerror(error.errno or 0) if isinstance(error, OSError) else error
+        message = f"nothing can listen on port {port}: {why}; choose another one"
+        raise Failure(Reason.SETTINGS_INVALID, message) from error
 
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:

@@ -1,11 +1,13 @@
 """The contract's environment: complete, checked, and each fault named by its variable."""
 
+import socket
 from pathlib import Path
 
 import pytest
 
+from trimtab_serving.__main__ import listen
 from trimtab_serving.cpu import cores
-from trimtab_serving.outcome import TERMINATION_LOG, Failure
+from trimtab_serving.outcome import TERMINATION_LOG, Failure, Reason
 from trimtab_serving.settings import Settings, from_environment
 
 DIGEST = "sha256:" + "ab" * 32
@@ -96,3 +98,13 @@ def test_faults_are_named(change: dict[str, str], message: str) -> None:
         from_environment(LEAST | change)
     assert message in failure.value.message
     assert (failure.value.reason, failure.value.exit_code) == ("SettingsInvalid", 10)
+
+
+def test_a_port_that_cannot_be_had_is_named() -> None:
+    with socket.create_server(("", 0)) as other:
+        taken = other.getsockname()[1]
+        for port, why in ((taken, "Address already in use"), (65536, "bind(): port must be 0-65535.")):
+            with pytest.raises(Failure) as caught:
+                listen(port)
+            assert caught.value.reason is Reason.SETTINGS_INVALID
+            assert caught.value.message == f"nothing can listen on port {port}: {why}; choose another one"
