@@ -795,6 +795,23 @@ def test_messages_are_sent_until_they_are_on_record() -> None:
     assert planned(obj, seen, NOW + timedelta(days=2)).effects == (), "old news"
 
 
+def test_that_a_run_did_not_help_is_news_when_it_is_known_however_long_after_the_run() -> None:
+    notify = [{"channel": "slack", "events": ["RetrainIneffective"]}]
+    obj = schedule_object(triggers=DRIFT, notify=notify)
+    long_ago = {"promotedAt": ago(3 * 86_400), "digest": digest(2), "effect": "Pending"}
+    row = run_of(obj, "Ended", "Drift", "an earlier one", **over("Promoted", 3 * 86_400, **long_ago))
+    again = deployment_object(drift=drifted(digest=digest(2)))
+    seen = replace(SEEN, deployments={"risk": again}, channels=frozenset({"slack"}))
+    first = planned({**obj, "status": {"observedGeneration": 1, "runs": [row]}}, seen)
+    assert (only(first)["effect"], only(first)["effectAt"]) == ("NotRecovered", NOW_TEXT)
+    (notice,) = first.effects
+    assert isinstance(notice, Notice)
+    assert notice.title == "team-a/weekly: RetrainIneffective"
+    later = {**obj, "status": first.status}
+    assert planned(later, seen, NOW + timedelta(hours=1)).effects == first.effects, "until it is on record"
+    assert planned(later, seen, NOW + timedelta(days=1)).effects == ()
+
+
 def test_history_is_kept_as_long_as_asked() -> None:
     obj = schedule_object(historyLimit=2)
     rows = [run_of(obj, "Ended", "Cron", f"2030-01-0{n}T00:00:00Z", **over("Promoted")) for n in (5, 4, 3)]

@@ -33,7 +33,8 @@ def _delivered(schedule: RetrainSchedule, run: Run, seen: Observed) -> Iterator[
 def notices(schedule: RetrainSchedule, status: Status, seen: Observed, now: datetime) -> Iterator[Notice]:
     """The messages that are due and not on record, oldest run first."""
     for run in reversed(status.runs):
-        told = {event: text for event, text in _events(schedule, status, run) if _is_news(run, now)}
+        events = _events(schedule, status, run)
+        told = {event: text for event, text, since in events if now - parse_time(since) < NEWS}
         for notify in schedule.spec.notify:
             if notify.channel not in seen.channels:
                 continue
@@ -43,22 +44,25 @@ def notices(schedule: RetrainSchedule, status: Status, seen: Observed, now: date
                     yield Notice(message_key(schedule, run, event, notify.channel), notify.channel, title, told[event])
 
 
-def _is_news(run: Run, now: datetime) -> bool:
-    return now - parse_time(run.ended_at or run.stage_at) < NEWS
-
-
-def _events(schedule: RetrainSchedule, status: Status, run: Run) -> Iterator[tuple[str, str]]:
-    """What of this run people may want to know."""
+def _events(schedule: RetrainSchedule, status: Status, run: Run) -> Iterator[tuple[str, str, str]]:
+    """What of this run people may want to know, and since when it is so."""
+    at = run.ended_at or run.stage_at
     head = f"Run {run.name} of model {schedule.spec.model} ({run.trigger}: {run.cause})."
     if run.stage == "AwaitingApproval":
-        yield "AwaitingApproval", f"{head} Version {run.version} waits for approval: {approval_command(schedule, run)}"
+        text = f"{head} Version {run.version} waits for approval: {approval_command(schedule, run)}"
+        yield "AwaitingApproval", text, at
     if run.stage != "Ended":
         return
     if (event := BY_OUTCOME.get(str(run.outcome))) is not None:
-        yield event, f"{head} {run.reason}: {run.message}"
+        yield event, f"{head} {run.reason}: {run.message}", at
     ineffective = run.effect == "NotRecovered" or f"{run.trigger}/{run.slot}" in status.acknowledged
     if ineffective:
-        yield "RetrainIneffective", f"{head} It did not mend what had started it. No other run is started for that."
+        text = f"{head} It did not mend what had started it. No other run is started for that."
+        yield "RetrainIneffective", text, run.effect_at or at
     if status.circuit.opened_at is not None and run.ended_at == status.circuit.opened_at:
         count = status.circuit.failures
-        yield "CircuitOpen", f"{head} {count} runs in a row came to nothing; no run is started until somebody looks."
+        yield (
+            "CircuitOpen",
+            f"{head} {count} runs in a row came to nothing; no run is started until somebody looks.",
+            at,
+        )

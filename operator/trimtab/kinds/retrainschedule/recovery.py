@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from trimtab.core.conditions import parse_time
+from trimtab.core.conditions import parse_time, timestamp
 from trimtab.core.objects import Object
 from trimtab.kinds.retrainschedule.api import RetrainSchedule
 from trimtab.kinds.retrainschedule.due import Occasion, beyond, part
@@ -17,6 +17,7 @@ from trimtab.kinds.retrainschedule.triggers import Performance
 REMEMBERED = 64
 """More than there are runs in a status: each of them may add one, and in each pass again if it was forgotten."""
 CAUSED = ("Drift", "Performance")
+KNOWN = ("Recovered", "NotRecovered")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ def learned(
         key = f"{run.trigger}/{run.slot}"
         if run.trigger in CAUSED and run.stage == "Ended" and run.outcome != "Promoted":
             spent = spent if key in spent else [key, *spent]
-        judged.append(run.model_copy(update={"effect": effect}))
+        known = timestamp(now) if effect != run.effect and effect in KNOWN else run.effect_at
+        judged.append(run.model_copy(update={"effect": effect, "effect_at": known}))
     return Lesson(judged, _known(spent))
 
 
@@ -55,7 +57,7 @@ def _known(keys: Iterable[str]) -> list[str]:
 def _effect(
     schedule: RetrainSchedule, run: Run, occasions: Sequence[Occasion], seen: Observed, now: datetime
 ) -> Effectiveness | None:
-    if run.trigger not in CAUSED or run.outcome != "Promoted" or run.effect in ("Recovered", "NotRecovered"):
+    if run.trigger not in CAUSED or run.outcome != "Promoted" or run.effect in KNOWN:
         return run.effect
     triggers = schedule.spec.triggers
     if run.trigger == "Drift" and triggers.drift is not None:

@@ -77,6 +77,8 @@ class Run(ApiModel):
     """The drift score, or the metric, that started it."""
     effect: Effectiveness | None = None
     """Whether what had started it was better after promotion."""
+    effect_at: Time | None = None
+    """When that was known."""
     notified: Annotated[list[Annotated[str, Field(max_length=96)]], Field(max_length=64)] = []
     """Messages that were delivered: event and channel."""
 
