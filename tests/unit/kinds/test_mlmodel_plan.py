@@ -332,7 +332,7 @@ class TestApproval:
         given = planned(self.obj, self.finished(self.obj, 1))
         assert given.status["current"] == ""
         assert judged(given) == {"Ready": ("False", "ApprovalPending"), "Resolved": FOUND}
-        assert f"kubectl annotate --overwrite mlm NAME trimtab.dev/approve={digest(1)}" in message(given)
+        assert f"kubectl annotate --overwrite mlm credit trimtab.dev/approve={digest(1)}" in message(given)
 
     def test_a_further_revision_waits_while_the_old_one_serves(self) -> None:
         obj = {**self.obj, "status": model_status(imported(self.obj, 1), current=1)}

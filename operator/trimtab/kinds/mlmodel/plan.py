@@ -179,7 +179,7 @@ def _judge(model: MLModel, seen: Observed, progress: Import, current: Revision |
     elif progress.revision is None:
         yield from _importing(seen, current)
     elif current is None or current.import_key != progress.revision.import_key:
-        yield from _waiting_for_approval(progress.revision, current)
+        yield from _waiting_for_approval(model.metadata["name"], progress.revision, current)
     else:
         yield from conditions.ready("Reconciled", f"{_name(current)} is current")
 
@@ -215,8 +215,8 @@ def _importing(seen: Observed, current: Revision | None) -> Iterable[Condition]:
         yield Condition("Reconciling", "True", "Importing", message)
 
 
-def _waiting_for_approval(revision: Revision, current: Revision | None) -> Iterable[Condition]:
-    how = f"kubectl annotate --overwrite mlm NAME {metadata.APPROVE}={revision.digest}"
+def _waiting_for_approval(name: str, revision: Revision, current: Revision | None) -> Iterable[Condition]:
+    how = f"kubectl annotate --overwrite mlm {name} {metadata.APPROVE}={revision.digest}"
     message = f"{_name(revision)} waits for approval: {how}"
     if current:
         yield Condition("Ready", "True", "ApprovalPending", f"{_name(current)} is current; {message}")
