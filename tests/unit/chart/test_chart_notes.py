@@ -60,6 +60,18 @@ def test_what_is_lost_with_a_pod_is_said(tmp_path: Path) -> None:
     assert "runs and models are lost when its pod goes" in notes(VALUES["one replica, nothing kept"], tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({}, True),
+        ({"imageRegistry": "registry.example.com/ml"}, False),
+        ({"image": {"repository": "localhost/trimtab-operator"}}, False),
+    ],
+)
+def test_images_that_no_node_could_pull_are_pointed_at(values: dict[str, Any], said: bool, tmp_path: Path) -> None:
+    assert ("names no registry: set imageRegistry" in notes(values, tmp_path)) is said
+
+
 def test_an_external_mlflow_is_named_and_no_port_of_it_forwarded(tmp_path: Path) -> None:
     text = notes(EXTERNAL, tmp_path)
     assert "MLflow     https://mlflow.example.com\n" in text
