@@ -24,6 +24,8 @@ _TENSOR_TYPES = {
     **{f"tensor({name.lower()})": name for name in DATATYPES if "INT" in name},
 }
 _FATAL_ONLY = 4
+_UNKNOWN_CATEGORY = "Unknown Category"
+"""What the operator OneHotEncoder says of a value it was not told to overlook."""
 
 
 class OnnxRuntime:
@@ -37,7 +39,7 @@ class OnnxRuntime:
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = _FATAL_ONLY
         self._session = ort.InferenceSession(str(directory / ONNX_FILE), options, providers=["CPUExecutionProvider"])
-        self._refusals = _refusals()
+        self._invalid, self._failed = _faults()
         self._check(info)
 
     def _check(self, info: BundleInfo) -> None:
@@ -62,15 +64,19 @@ class OnnxRuntime:
                 raise Failure(Reason.BUNDLE_INVALID, message)
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
-        """Predict; ModelRefused for what ONNX Runtime calls an invalid argument."""
+        """Predict; ModelRefused for what ONNX Runtime calls an invalid argument, and for an unknown category."""
         try:
             results: list[Array] = self._session.run(outputs, inputs)
-        except self._refusals as error:
+        except self._invalid as error:
             raise ModelRefused(str(error)) from error
+        except self._failed as error:
+            if _UNKNOWN_CATEGORY not in str(error):
+                raise
+            raise ModelRefused("a value is in no category that the model was fitted with") from error
         return results
 
 
-def _refusals() -> tuple[type[Exception], ...]:
-    from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+def _faults() -> tuple[type[Exception], type[Exception]]:
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument
 
-    return (InvalidArgument,)
+    return InvalidArgument, Fail

@@ -73,6 +73,20 @@ def test_a_refused_argument_is_told_from_a_fault(bundle: Path) -> None:
         runtime.run({"x": np.zeros((1, 3), np.float32), "city": np.array(["Ulm"], object)}, ["sum"])
 
 
+def test_an_unknown_category_is_the_clients_fault(tmp_path: Path) -> None:
+    node = helper.make_node("OneHotEncoder", ["city"], ["hot"], domain="ai.onnx.ml", cats_strings=["Ulm"], zeros=0)
+    city = helper.make_tensor_value_info("city", TensorProto.STRING, [None, 1])
+    hot = helper.make_tensor_value_info("hot", TensorProto.FLOAT, [None, 1, 1])
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
+    graph = helper.make_graph([node], "encoder", [city], [hot])
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), tmp_path / "model.onnx")
+    known = (Tensor("city", "BYTES", (-1, 1)),), (Tensor("hot", "FP32", (-1, 1, 1)),)
+    runtime = OnnxRuntime(BundleInfo("ONNX", "onnx", "onnx", *known), tmp_path)
+    assert runtime.run({"city": np.array([["Ulm"]], object)}, ["hot"])[0].tolist() == [[[1.0]]]
+    with pytest.raises(ModelRefused, match="^a value is in no category that the model was fitted with$"):
+        runtime.run({"city": np.array([["Bonn"]], object)}, ["hot"])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
