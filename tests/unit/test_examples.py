@@ -109,6 +109,13 @@ def test_an_example_to_train_is_told_from_training_to_answers(folder: str) -> No
     assert f"/v2/models/{folder}/infer" in page
 
 
+def test_a_page_whose_model_waits_for_approval_approves_it_before_it_waits() -> None:
+    waiting = [name for name, document in DOCUMENTS.items() if document["spec"].get("approval") == "Required"]
+    assert waiting == ["credit-risk/mlmodel.yaml:MLModel"]
+    steps = (EXAMPLES / "credit-risk" / "README.md").read_text().partition("kubectl apply")[2]
+    assert f"kubectl annotate mlmodel credit-risk {metadata.APPROVE}=" in steps.partition("kubectl wait")[0]
+
+
 @pytest.mark.parametrize("folder", ["rollback", "autoscaling"])
 def test_a_variant_changes_the_quickstart_in_place(folder: str) -> None:
     first, variant = example("quickstart", "ModelDeployment"), example(folder, "ModelDeployment")
