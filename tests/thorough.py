@@ -8,7 +8,7 @@ THOROUGH = os.environ.get("TRIMTAB_THOROUGH") == "1"
 
 
 def examples(full: int) -> int:
-    """How many examples a law is tried on that builds a whole world for each: a third, if not all are asked for."""
+    """How many examples a law is tried on: a third, if not all are asked for."""
     return full if THOROUGH else full // 3
 
 

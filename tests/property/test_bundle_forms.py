@@ -9,6 +9,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.thorough import examples
 from trimtab_serving.bundle import digest_of, pack, unpack
 from trimtab_serving.outcome import MAX_RESULT_BYTES, Failure, Reason, fit
 
@@ -32,7 +33,7 @@ def packed(root: Path) -> tuple[str, bytes]:
 
 
 @given(TREES, st.randoms())
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_pack_and_unpack(tree: dict[str, bytes], order: random.Random) -> None:
     shuffled = list(tree)
     order.shuffle(shuffled)
@@ -56,7 +57,7 @@ def outcome(content: bytes, root: Path) -> Reason | None:
 
 
 @given(TREES, st.data())
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_a_damaged_tar_is_refused_or_harmless(tree: dict[str, bytes], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as source:
         content = bytearray(packed(write(Path(source), tree, list(tree)))[1])
@@ -78,7 +79,7 @@ def test_a_damaged_tar_is_refused_or_harmless(tree: dict[str, bytes], data: st.D
     st.text(max_size=3000),
     st.lists(st.lists(st.text(max_size=30), max_size=400), max_size=3),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_last_words_always_fit(message: str, fallback: str, columns: list[list[str]]) -> None:
     inputs = [{"name": "x", "columns": names} for names in columns]
     encoded = fit({"schema": 1, "message": message, "fallback": fallback, "inputs": inputs})

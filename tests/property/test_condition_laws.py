@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from string import ascii_letters
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ wanted_lists = st.lists(
         Condition,
         types,
         st.sampled_from(["True", "False", "Unknown"]),
-        st.from_regex(r"[A-Z][A-Za-z0-9]{0,20}", fullmatch=True),
+        st.text(ascii_letters, min_size=1, max_size=21).map(str.capitalize),
         st.text(max_size=60),
     ),
     unique_by=lambda item: item.type,

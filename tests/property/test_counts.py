@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.property.test_user_sketch import sketch_of
+from tests.thorough import examples
 from trimtab_serving.bundle import BundleInfo, Tensor
 from trimtab_serving.counting import slab as slabs
 from trimtab_serving.counting.document import describe_counts
@@ -163,7 +164,7 @@ def survivor(directory: Path, home: Path) -> dict[str, Any]:
     return told_by(state)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(REQUESTS, min_size=1, max_size=60), st.integers(0, 1 << 30))
 def test_counts_equal_a_recount_whenever_the_process_dies(requests: list[Any], when: int) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -182,7 +183,7 @@ def test_counts_equal_a_recount_whenever_the_process_dies(requests: list[Any], w
         recount.equals(survivor(home / "state", home))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.lists(REQUESTS, min_size=1, max_size=12), min_size=1, max_size=6))
 def test_requests_counted_together_are_counted_as_those_that_come_alone(turns: list[list[Any]]) -> None:
     recount = Recount()
@@ -236,7 +237,7 @@ class KillingControl:
         self.words[index] = value
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(REQUESTS, min_size=2, max_size=30), st.integers(0, 40), st.booleans())
 def test_a_kill_between_any_two_stores_counts_a_request_wholly_or_not(
     requests: list[Any], stores: int, small: bool

@@ -11,6 +11,7 @@ from typing import Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tests.thorough import examples
 from trimtab.core.divergence import ATOMIC, LIST_KEYS, QUANTITY_FIELDS, SUFFIXES, contains, quantity
 
 MERGE_KEYS = sorted({key for keys in LIST_KEYS.values() for key in keys})
@@ -126,6 +127,6 @@ def test_another_quantity_is_another(one: int, other: int, field: str) -> None:
 
 
 @given(st.decimals(0, 10**6, places=3), st.sampled_from(sorted(SUFFIXES)))
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_a_suffix_is_a_factor(number: Decimal, suffix: str) -> None:
     assert quantity(f"{number}{suffix}") == number * SUFFIXES[suffix]

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.thorough import examples
 from trimtab.cli.commands import main
 from trimtab.evidence.drift import distance
 from trimtab.evidence.drift.episode import Episode, follow
@@ -152,7 +153,7 @@ TABLES = st.lists(st.tuples(VALUES, VALUES), max_size=12).map(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(TABLES, TABLES, st.sampled_from([[], ["--categorical", "a"]]), st.booleans())
 def test_any_table_is_answered_or_refused_in_one_line(reference, current, more, dated):
     with tempfile.TemporaryDirectory() as folder:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from tests.thorough import examples
 from trimtab.evidence import eprocess
 from trimtab.evidence.canary import Gates, judge_canary
 from trimtab.evidence.design import Design, Guardrail, Objective
@@ -84,7 +85,7 @@ def test_more_events_of_the_candidate_are_more_evidence(given_strata, effect):
     assert eprocess.log_e(fewer, 0.0, points) <= before + 1e-6 * (1 + abs(before))
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(designs, segments)
 def test_verdicts_are_finite_whatever_is_counted(design, given_segments):
     found = judge(design, given_segments)
@@ -247,4 +248,4 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 TestLedger = LedgerMachine.TestCase
-TestLedger.settings = settings(max_examples=60, stateful_step_count=30)
+TestLedger.settings = settings(max_examples=examples(60), stateful_step_count=30)

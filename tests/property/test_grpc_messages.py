@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.property.test_v2_messages import signature, tensors
+from tests.thorough import examples
 from trimtab_serving.protocol import binary
 from trimtab_serving.protocol.datatypes import DATATYPES, Array
 from trimtab_serving.protocol.errors import RequestError
@@ -32,7 +33,7 @@ def request(tensor: dict[str, Any], raw: list[bytes]) -> Any:
 
 
 @given(tensors())
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 def test_arrays_survive_both_ways(drawn: tuple[str, Array]) -> None:
     datatype, array = drawn
     model = signature(datatype, array)
@@ -71,7 +72,7 @@ def outcome(model: Signature, sent: Any) -> Array | RequestError:
     st.lists(st.binary(max_size=16), max_size=2),
     st.sampled_from(["FP32", "FP64", "INT8", "BYTES", "BOOL"]),
 )
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=examples(500))
 def test_any_message_is_read_or_refused(tensor: dict[str, Any], raw: list[bytes], datatype: str) -> None:
     model = signature(datatype, np.zeros((1, 2), np.float32))
     got = outcome(model, request(tensor, raw))

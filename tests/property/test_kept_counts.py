@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.thorough import examples
 from tests.unit.adapters.test_monitor import Eyes, counts_document, pod
 from trimtab.adapters.monitor.document import KeptHistory
 from trimtab.evidence.drift.history import BUCKET, DAY, HOUR, LENGTHS, History
@@ -66,7 +67,7 @@ def check(restored: History, undisturbed: History, counted: list[tuple[int, Wind
 
 
 @given(st.integers(0, 10**9), st.integers(1, 900), st.integers(1, 400), st.sampled_from([0.0, 0.02]))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(24), deadline=None)
 def test_a_history_that_was_handed_on_is_the_undisturbed_one_up_to_its_coarse_parts(
     seed: int, before: int, after: int, gaps: float
 ) -> None:
@@ -112,7 +113,7 @@ steps = st.lists(
 
 
 @given(steps)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_whoever_is_killed_whenever_no_row_is_counted_twice_and_none_lost_but_with_its_pod(
     story: list[tuple[str, int, int]],
 ) -> None:

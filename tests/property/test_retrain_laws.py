@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.property.test_retrain_run_laws import CHANNEL
 from tests.retrain_life import Life, Story
+from tests.thorough import examples
 from tests.unit.kinds.builders import NOW
 from tests.unit.kinds.retrain_lab import DRIFT, GATE, MINUTELY, drifted, schedule_object
 from tests.unit.kinds.test_retrain_plan import planned
@@ -76,7 +77,7 @@ def test_any_history_keeps_the_laws(
         assert champion.version in {life.tracking.runs[run].version for run in life.tracking.runs}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.sampled_from(["*/7 * * * *", "30 2 * * *", "0 0-4 * * SUN", "15 1,2,3 * 3,10 *", "0 12 * * *"]),
     st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Cairo"]),
@@ -94,7 +95,7 @@ def test_looking_forward_and_back_agree(expression: str, zone: str, minute: int,
     assert last_slot(expression, zone, ahead - timedelta(seconds=1)) == behind
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.integers(-90_000, 90_000), min_size=1, max_size=12))
 def test_no_walk_of_the_clock_starts_a_slot_twice(steps: list[int]) -> None:
     """Each pass keeps only what it wrote into the status, as a process that is killed after each one would."""

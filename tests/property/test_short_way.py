@@ -5,6 +5,7 @@ import asyncio
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.thorough import examples
 from tests.unit.serving.test_serving_lane import Host, http
 
 FRAMES = (
@@ -59,7 +60,7 @@ async def answers(turns: list[list[bytes]]) -> tuple[list[bytes], list[bytes]]:
     return short, long
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.lists(BODIES, min_size=1, max_size=6), min_size=1, max_size=6))
 @example([[(frame % "[1,2]").encode()] for frame in FRAMES] + [[(frame % "[5,6]").encode()] for frame in FRAMES])
 @example([[(FRAMES[0] % "[1,2]").encode()], [(FRAMES[0] % data).encode() for data in ("[3]", "[4,5,6]", "[7,8]")]])

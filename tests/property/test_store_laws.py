@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.thorough import examples
 from trimtab.core.objects import Object, Ref
 from trimtab.kinds import KINDS
 from trimtab.runtime.store import Store
@@ -68,7 +69,7 @@ def picture(held: Store) -> dict[str, Any]:
 
 
 @given(histories(), st.data())
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(max_examples=examples(100), derandomize=True, deadline=None)
 def test_order_and_repetition_do_not_matter(history: list[Told], data: st.DataObject) -> None:
     straight, crooked = store(), store()
     for obj, gone in history:
@@ -80,7 +81,7 @@ def test_order_and_repetition_do_not_matter(history: list[Told], data: st.DataOb
 
 
 @given(histories(), st.data())
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(max_examples=examples(100), derandomize=True, deadline=None)
 def test_a_list_makes_good_whatever_was_missed(history: list[Told], data: st.DataObject) -> None:
     straight, deaf = store(), store()
     for obj, gone in history:
@@ -102,7 +103,7 @@ def relist(held: Store, truth: Store, version: int) -> None:
 
 
 @given(histories())
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(max_examples=examples(100), derandomize=True, deadline=None)
 def test_whoever_is_concerned_is_told(history: list[Told]) -> None:
     """The object itself, its owner before and after, and whoever refers to it."""
     held = store()

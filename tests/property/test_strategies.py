@@ -41,7 +41,7 @@ def test_every_field_of_the_spec_is_drawn_sooner_or_later(kind: str) -> None:
     seen: set[str] = set()
 
     @given(strategies.specs(kind))
-    @settings(max_examples=80, deadline=None, database=None)
+    @settings(max_examples=examples(120), deadline=None, database=None)
     def collect(spec: dict[str, object]) -> None:
         seen.update(spec)
 

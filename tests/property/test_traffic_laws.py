@@ -7,6 +7,7 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.thorough import examples
 from trimtab.traffic.change import Ack, advance
 from trimtab.traffic.envoy import ARM, clusters, routes
 from trimtab.traffic.slots import assign, intervals, slot
@@ -125,7 +126,7 @@ class Fleet:
 
 
 @given(wishes(), st.lists(wishes(), min_size=1, max_size=3), st.data())
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_no_router_ever_leads_to_a_cluster_it_does_not_know_and_all_arrive(
     first: RouterStatus, wanted: list[RouterStatus], data: st.DataObject
 ) -> None:

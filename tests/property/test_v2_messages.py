@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from tests.thorough import examples
 from trimtab_serving.bundle import BundleInfo, Tensor
 from trimtab_serving.protocol import binary
 from trimtab_serving.protocol.datatypes import DATATYPES, Array
@@ -49,7 +50,7 @@ def outcome(model: Signature, body: bytes) -> Array | RequestError:
 
 
 @given(tensors(), st.booleans())
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 def test_arrays_survive_both_ways(drawn: tuple[str, Array], nested: bool) -> None:
     datatype, array = drawn
     model = signature(datatype, array)
@@ -87,7 +88,7 @@ def test_arrays_survive_both_ways(drawn: tuple[str, Array], nested: bool) -> Non
         },
     )
 )
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 def test_any_json_is_answered_or_refused_with_a_message(body: dict[str, Any]) -> None:
     model = signature("FP32", np.zeros((1, 2), np.float32))
     read = outcome(model, json.dumps(body).encode())
@@ -99,7 +100,7 @@ def test_any_json_is_answered_or_refused_with_a_message(body: dict[str, Any]) ->
 
 
 @given(tensors(), tensors())
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 def test_arrays_survive_both_ways_as_bytes(drawn: tuple[str, Array], other: tuple[str, Array]) -> None:
     model = two_inputs(drawn, other)
     codec = V2Codec("m", "1", model)
@@ -129,7 +130,7 @@ def two_inputs(first: tuple[str, Array], second: tuple[str, Array]) -> Signature
 
 
 @given(st.binary(max_size=200))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 def test_any_bytes_are_refused_with_a_message(body: bytes) -> None:
     model = signature("FP32", np.zeros((1, 2), np.float32))
     refusal = outcome(model, body)
