@@ -72,8 +72,11 @@ def grows(values: Sequence[float]) -> bool:
 
 
 def demand_growth(before: Mapping[str, Sequence[float]], now: Mapping[str, Sequence[float]]) -> None:
-    """Distrusted if one of the counts that can only grow within an epoch is smaller than it was, or gone."""
+    """Distrusted if one of the counts that can only grow within an epoch is smaller than it was, gone, or counted in
+    other cells. What was not counted yet may come."""
     for name, old in before.items():
         new = now.get(name, ())
+        if old and len(new) > len(old):
+            raise Distrusted("shrank", f"{name} has other cells without a new epoch")
         if len(new) < len(old) or any(later < sooner for sooner, later in zip(old, new, strict=False)):
             raise Distrusted("shrank", f"{name} became smaller without a new epoch")

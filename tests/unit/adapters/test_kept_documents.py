@@ -195,6 +195,8 @@ PARTLY: dict[str, tuple[Change, int]] = {
     "another limit": (course(limit=["Accuracy", 0.9, 50]), 7),
     "other cells": (course(rows=["QnicAwAAAAAB", "ZHicAwAAAAAB"]), 7),
     "more labels than now": (lambda t: t["pods"][0]["labels"]["abababab"].update(scored=[9_000, 0]), 300),
+    "other labels than now": (lambda t: t["pods"][0]["labels"]["abababab"].update(confusion=[50, 10, 0, 0]), 300),
+    "other delays than now": (lambda t: t["pods"][0]["labels"]["abababab"].update(delays=[59, 1, 0]), 300),
 }
 
 

@@ -258,6 +258,16 @@ SMALLER: dict[str, tuple[Change, str]] = {
     "labels": (revision(confusion=[[20, 0], [0, 0]]), "outcomes of abababab became smaller"),
     "scores": (lambda t: t["score"].update(counts=[80, 100]), "score became smaller"),
     "a feature is gone": (lambda t: t["features"].pop(), "features.city became smaller"),
+    "delays": (lambda t: t["outcomes"]["delay"].update(labels=[39, 1, 0]), "outcomes.delay became smaller"),
+    "labels that moved": (revision(confusion=[[30, 10], [0, 0]]), "outcomes of abababab became smaller"),
+    "labels in other parts": (
+        revision(scores=None, confusion=[[90, 90], [90, 90]]),
+        "scores of abababab became smaller",
+    ),
+    "more classes": (
+        revision(confusion=[[40, 10, 0], [10, 0, 0], [0, 0, 0]]),
+        "outcomes of abababab has other cells",
+    ),
 }
 
 

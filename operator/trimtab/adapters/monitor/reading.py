@@ -235,7 +235,12 @@ def _growing(told: _Document) -> Mapping[str, tuple[float, ...]]:
     for name, part in (("score", told.score), ("predictions", told.predictions)):
         if part is not None:
             found[name] = part.counts
+    if told.outcomes is not None:
+        found["outcomes.delay"] = told.outcomes.delay.labels
     for row in told.outcomes.revisions if told.outcomes else ():
         labels = _labels(row, ())
-        found[f"outcomes of {row.revision}"] = (*labels.scored, *labels.right, *labels.confusion, *labels.errors[2:])
+        found[f"scores of {row.revision}"] = labels.scored
+        found[f"right scores of {row.revision}"] = labels.right
+        found[f"outcomes of {row.revision}"] = labels.confusion
+        found[f"errors of {row.revision}"] = (*labels.errors[:1], *labels.errors[2:])
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from operator import gt
 
 from trimtab.adapters.monitor.course import Course
 from trimtab.adapters.monitor.document import (
@@ -181,7 +182,7 @@ def _recalled(told: KeptPod, current: Last) -> Last:
         raise ValueError("it had counted more then than now")
     for revision, then in labels.items() if same else ():
         now = current.labels.get(revision, Labels())
-        if not then.alike(now) or then.count > now.count:
+        if not then.alike(now) or _fewer(then, now):
             raise ValueError("it had more labels then than now, or other ones")
     return Last(None, told.uid, told.epoch, told.digest, told.profile, told.made, told.time, window, labels)
 
@@ -189,6 +190,12 @@ def _recalled(told: KeptPod, current: Last) -> Last:
 def _shrank(before: Window, now: Window) -> bool:
     pairs = zip((before.missing, *before.cells), (now.missing, *now.cells), strict=True)
     return before.rows > now.rows or any(a > b for old, new in pairs for a, b in zip(old, new, strict=True))
+
+
+def _fewer(before: Labels, now: Labels) -> bool:
+    pairs = ((before.scored, now.scored), (before.right, now.right), (before.confusion, now.confusion))
+    sums = ((before.errors[:1], now.errors[:1]), (before.errors[2:], now.errors[2:]), (before.delays, now.delays))
+    return any(old and (not new or any(map(gt, old, new))) for old, new in (*pairs, *sums))
 
 
 def _ignored(deployment: str, what: str, why: str) -> None:
