@@ -118,6 +118,28 @@ def test_a_dated_file_is_replayed_and_its_shift_is_found(tmp_path):
     assert all(set(told) >= KEYS for look in looks for told in look["features"].values())
 
 
+def test_a_replay_looks_as_often_as_the_operator(tmp_path):
+    looks = [
+        json.loads(line) for line in run("--replay", dated(tmp_path / "D.csv", 4), "--time", "at").stdout.splitlines()
+    ]
+    begun = next(look for look in looks if look["state"] in ("Warning", "Critical"))
+    assert begun["window"] != "1h"
+    assert datetime.fromisoformat(begun["to"]) - datetime.fromisoformat(begun["since"]) == timedelta(minutes=10)
+
+
+def test_a_replay_of_a_few_hours_is_judged_as_soon_as_there_are_rows_enough(tmp_path, reference):
+    dice, start = random.Random(7), datetime(2030, 1, 1, tzinfo=UTC)
+    rows = [(start + timedelta(minutes=minute), *row) for minute, row in enumerate(drawn(dice, 300, shift=10))]
+    path = table(tmp_path / "D.csv", rows, "at,age,colour,code")
+    lines = run("--replay", path, "--time", "at", "--reference", reference).stdout.splitlines()
+    found = [(look["to"][11:16], look["state"], look["look"]) for look in map(json.loads, lines)]
+    assert found[:3] == [
+        ("00:05", "InsufficientData", "InsufficientData"),
+        ("03:20", "OK", "Critical"),
+        ("03:30", "Critical", "Critical"),
+    ]
+
+
 def test_a_replay_may_have_a_reference_of_its_own(tmp_path, reference):
     result = run("--replay", dated(tmp_path / "D.csv", 0, days=1), "--time", "at", "--reference", reference)
     looks = [json.loads(line) for line in result.stdout.splitlines()]

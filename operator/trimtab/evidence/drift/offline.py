@@ -10,14 +10,14 @@ from typing import Any
 from trimtab.evidence.drift.columns import Table
 from trimtab.evidence.drift.episode import Episode, follow
 from trimtab.evidence.drift.history import BUCKET, DAY, HOUR, History
-from trimtab.evidence.drift.judge import FeatureLook, Look, judge, judge_chosen
+from trimtab.evidence.drift.judge import Chosen, FeatureLook, Look, judge, judge_chosen
 from trimtab.evidence.drift.quality import problems
 from trimtab.evidence.drift.reference import Reference
 from trimtab.evidence.drift.table import Binning, Rows
 from trimtab.evidence.drift.window import Window
 
 NAMES = {HOUR: "1h", 6 * HOUR: "6h", DAY: "24h", 7 * DAY: "7d"}
-LOOKS_PER_WINDOW = 12
+TOLD_PER_WINDOW = 12
 REFERENCE_SHARE = 4
 """A dated table without a reference of its own is compared with its first quarter."""
 
@@ -34,12 +34,32 @@ def compare(binning: Binning, current: Table, times: Sequence[float] = ()) -> di
 
 
 def replay(binning: Binning, record: Table, times: Sequence[float]) -> Iterator[dict[str, Any]]:
-    """The looks the operator would have taken at rows in the order of their `times`, seconds since the epoch.
+    """What the operator would have said of rows in the order of their `times`, seconds since the epoch.
 
-    A window is looked at twelve times while it passes, and only when rows have come since the last look. `state` is
-    what three looks in a row have made of it; `look` is what this one says by itself.
+    It looks at the end of each bucket with rows. Told are twelve looks while a window passes, and all that change the
+    state. `state` is what three looks in a row have made of it; `look` is what this one says by itself.
     """
-    rows, history, episode, due = Rows(binning, record), History(binning.reference), Episode(), -math.inf
+    before, told_at = "", -math.inf
+    for end, chosen, look, episode in _looks(binning, record, times):
+        unknown = look.state == "InsufficientData" and episode.level == "OK"
+        state = look.state if unknown else episode.level
+        if state == before and end < told_at + chosen.seconds // TOLD_PER_WINDOW:
+            continue
+        before, told_at = state, end
+        yield {
+            "from": _stamp(end - chosen.seconds),
+            "to": _stamp(end),
+            "window": NAMES[chosen.seconds],
+            "state": state,
+            "look": look.state,
+            "since": None if episode.begun is None else _stamp(episode.begun),
+            **told(look, binning.reference, chosen.window),
+        }
+
+
+def _looks(binning: Binning, record: Table, times: Sequence[float]) -> Iterator[tuple[int, Chosen, Look, Episode]]:
+    """The end of each bucket with rows, the window up to there, what it says, and the episode after it."""
+    rows, history, episode = Rows(binning, record), History(binning.reference), Episode()
     start = 0
     while start < rows.size:
         bucket = int(times[start] // BUCKET) * BUCKET
@@ -47,23 +67,10 @@ def replay(binning: Binning, record: Table, times: Sequence[float]) -> Iterator[
         while stop < rows.size and times[stop] < bucket + BUCKET:
             stop += 1
         history.add(bucket, rows.window(start, stop, times[start:stop]))
-        start, end = stop, bucket + BUCKET
-        if end < due:
-            continue
-        chosen = history.choose()
-        due = end + chosen.seconds // LOOKS_PER_WINDOW
+        start, end, chosen = stop, bucket + BUCKET, history.choose()
         look = judge_chosen(binning.reference, chosen)
         episode = follow(episode, look, end)
-        unknown = look.state == "InsufficientData" and episode.level == "OK"
-        yield {
-            "from": _stamp(end - chosen.seconds),
-            "to": _stamp(end),
-            "window": NAMES[chosen.seconds],
-            "state": look.state if unknown else episode.level,
-            "look": look.state,
-            "since": None if episode.begun is None else _stamp(episode.begun),
-            **told(look, binning.reference, chosen.window),
-        }
+        yield end, chosen, look, episode
 
 
 def split(table: Table, times: Sequence[float]) -> tuple[int, Table, Table]:
