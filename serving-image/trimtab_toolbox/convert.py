@@ -29,10 +29,11 @@ from trimtab_toolbox.graph import (
     label_by_best_score,
 )
 from trimtab_toolbox.parity import Agreement, compare
-from trimtab_toolbox.predictions import LABEL, PROBABILITIES, Outputs, is_classifier
+from trimtab_toolbox.predictions import LABEL, PROBABILITIES, Outputs, is_classifier, predict
 from trimtab_toolbox.preparation import prepared
 from trimtab_toolbox.session import open_session, run
-from trimtab_toolbox.table import Tensors, column_names, is_matrix
+from trimtab_toolbox.table import Tensors, column_names, is_matrix, to_features
+from trimtab_toolbox.unseen import disagreement, unseen_rows
 
 TARGET_OPSET = {"": 18, "ai.onnx.ml": 3}
 LIBRARIES = {"sklearn": "scikit-learn", "imblearn": "imbalanced-learn", "xgboost": "XGBoost", "lightgbm": "LightGBM"}
@@ -123,10 +124,20 @@ def _attempt(task: Task, recipe: Recipe, target: Path) -> Agreement | str:
     try:
         target.write_bytes(_graph(task, recipe))
         # Read back from the bundle: what is compared is what will be served.
-        given = run(open_session(target), task.rows, task.outputs.names)
+        session = open_session(target)
+        agreement = compare(task.expected, run(session, task.rows, task.outputs.names), task.outputs.tensors)
     except Exception as error:  # every converter and every kernel has its own ways to give up
         return f"{type(error).__name__}: {_stable(error, target)}"
-    return compare(task.expected, given, task.outputs.tensors)
+    return (_unlike_on_unseen(task, session) or agreement) if agreement.holds else agreement
+
+
+def _unlike_on_unseen(task: Task, session: Any) -> str | None:
+    return disagreement(
+        unseen_rows(task.model, task.inputs, task.rows),
+        lambda row: predict(task.model, to_features(row, task.inputs), task.outputs),
+        lambda row: run(session, row, task.outputs.names),
+        lambda expected, given: compare(expected, given, task.outputs.tensors).holds,
+    )
 
 
 def _graph(task: Task, recipe: Recipe) -> bytes:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from trimtab_toolbox.boosters import nameless
 
 MISSING_TEXT = "nan"
+_INFREQUENT_OR_NONE = ("infrequent_if_exist", "warn")
 
 
 def prepared(model: Any, *, narrow_last: bool) -> Any:
@@ -59,6 +60,8 @@ def _prepared_step(part: Any) -> Any:
     if isinstance(part, (OneHotEncoder, OrdinalEncoder)):
         ready = copy.copy(part)
         ready.categories_ = [_named(categories) for categories in part.categories_]
+        if part.handle_unknown in _INFREQUENT_OR_NONE and not any(map(_has_some, _infrequent(part))):
+            ready.handle_unknown = "ignore"  # which is the same then, and the only one that the converter knows
         return ready
     if isinstance(part, VotingClassifier):
         # How its `transform` lays out the members' answers, which nobody asks for here.
@@ -70,6 +73,15 @@ def _prepared_step(part: Any) -> Any:
         ready._Booster = nameless(part.get_booster())
         return ready
     return part
+
+
+def _infrequent(encoder: Any) -> list[Any]:
+    """For each column the categories that share one output; none where they are not grouped."""
+    return list(getattr(encoder, "infrequent_categories_", []))
+
+
+def _has_some(categories: Any) -> bool:
+    return categories is not None and len(categories) > 0
 
 
 def _is_nan(value: Any) -> bool:

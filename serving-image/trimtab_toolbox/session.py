@@ -16,7 +16,7 @@ def open_session(path: Path) -> Any:
     """A session for the graph at `path`, on one thread: with more, sums come in any order."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 

@@ -25,7 +25,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC
 
 from trimtab_toolbox.convert import Conversion, Task, convert, recipes
@@ -191,6 +191,45 @@ def test_text_columns_are_inputs_of_their_own(tmp_path: Path, people: Any) -> No
     ]
     assert done.conversion.fallback is None
     assert done.agreement(people[0]).holds
+
+
+REFUSES = "it answers values that the model refuses, those in no category of column"
+
+
+@pytest.mark.parametrize(
+    ("column", "encoder", "reason"),
+    [
+        ("city", OneHotEncoder(), None),
+        ("city", OneHotEncoder(handle_unknown="ignore"), None),
+        ("city", OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=4), None),
+        ("size", OrdinalEncoder(), REFUSES),
+        ("city", OrdinalEncoder(), REFUSES),
+        ("city", OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), None),
+        ("size", OneHotEncoder(), None),
+        ("size", OneHotEncoder(handle_unknown="ignore"), None),
+        ("rooms", OneHotEncoder(), None),
+    ],
+)
+def test_graphs_refuse_what_encoders_refuse(tmp_path: Path, column: str, encoder: Any, reason: str | None) -> None:
+    """Values in no category: no sampled row has one, for the encoders that refuse them would refuse all rows."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "age": rng.normal(40, 10, 300),
+            "city": rng.choice(["Ulm", "Bonn", "Kiel"], 300).astype(object),
+            "size": rng.choice([1.0, 2.0, 4.0], 300),
+            "rooms": rng.integers(1, 4, 300),
+        }
+    )
+    steps = ColumnTransformer([("encoded", encoder, [column]), ("plain", "passthrough", ["age"])])
+    model = make_pipeline(steps, LogisticRegression()).fit(table, table["age"] > 40)
+    given = converted(model, table, tmp_path)
+    fallback = given.conversion.fallback
+    if reason is None:
+        assert fallback is None
+    else:
+        assert f"{reason} {column!r}" in (fallback or "")
+        assert not given.path.exists()
 
 
 @pytest.mark.filterwarnings("ignore:Hint. Inferred schema contains integer")
