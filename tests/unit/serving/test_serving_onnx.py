@@ -83,7 +83,7 @@ def test_an_unknown_category_is_the_clients_fault(tmp_path: Path) -> None:
     known = (Tensor("city", "BYTES", (-1, 1)),), (Tensor("hot", "FP32", (-1, 1, 1)),)
     runtime = OnnxRuntime(BundleInfo("ONNX", "onnx", "onnx", *known), tmp_path)
     assert runtime.run({"city": np.array([["Ulm"]], object)}, ["hot"])[0].tolist() == [[[1.0]]]
-    with pytest.raises(ModelRefused, match="^a value is in no category that the model was fitted with$"):
+    with pytest.raises(ModelRefused, match="a value is in no category that the model was fitted with"):
         runtime.run({"city": np.array([["Bonn"]], object)}, ["hot"])
 
 
