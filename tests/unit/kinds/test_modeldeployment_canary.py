@@ -222,7 +222,7 @@ class TestNoData:
         lab.run(3, 30)
         lab.run(4, 0)
         writes = lab.writes
-        lab.run(4 * 3_600, 0, pace=120)
+        lab.run(4 * 3_600, 0, pace=480)
         assert lab.rollout["verdict"] == "Step 1 of 2, 10 %"
         assert lab.writes == writes, "and nothing is written meanwhile"
 
@@ -230,7 +230,7 @@ class TestNoData:
         lab = settled()
         lab.run(1, 0)
         lab.deploy(2)
-        lab.run(3_600, 0, pace=30)
+        lab.run(3_600, 0, pace=120)
         assert lab.rollout["verdict"] == "Step 1 of 2, 10 %"
         assert "no request has come yet" in lab.condition()[2]
         assert lab.history() == []
@@ -238,7 +238,8 @@ class TestNoData:
     def test_too_little_traffic_in_the_time_there_is_is_inconclusive(self) -> None:
         lab = settled(gates={"minRequests": 100_000})
         lab.deploy(2)
-        lab.until("RolledBack", 20, seconds=200)
+        lab.run(110, 20, pace=5)
+        lab.until("RolledBack", 20, seconds=90)
         assert lab.rollout["reason"] == "Inconclusive"
         assert lab.weights() == {1: 100}
         assert 120 <= lab.rollout["activeSeconds"] <= 125
@@ -250,7 +251,7 @@ class TestOrders:
         lab.deploy(2)
         lab.until("Step 1")
         lab.note(rollout_paused="true")
-        lab.run(60, 100)
+        lab.run(60, 100, pace=5)
         assert lab.rollout["verdict"] == "Step 1 of 2, 10 %, paused"
         assert lab.condition()[:2] == ("Unknown", "RolloutPaused")
         lab.note(rollout_paused="")
