@@ -83,10 +83,10 @@ class Elector:
             return
         self._renewed = None
         with contextlib.suppress(ApiError):
-            lease = await self._cluster.get(LEASE, self._namespace, NAME)
+            lease = await self._asked(self._cluster.get(LEASE, self._namespace, NAME))
             if lease["spec"].get("holderIdentity") == self._identity:
                 lease["spec"].update(holderIdentity="", leaseDurationSeconds=1, renewTime=_now())
-                await self._cluster.replace(LEASE, lease)
+                await self._asked(self._cluster.replace(LEASE, lease))
 
     async def _attempt(self) -> bool:
         """Take or renew the Lease; False if another one has it. Errors count as "not now" until the time is up."""

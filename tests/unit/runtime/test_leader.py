@@ -377,3 +377,14 @@ class TestRelease:
         server.before = failing(verb)
         await a.release()
         assert not a.held()
+
+    @pytest.mark.parametrize("verb", ["get", "replace"])
+    @virtual_time
+    async def test_a_connection_that_hangs_does_not_hold_it_up(self, server: Server, verb: str) -> None:
+        a = candidate(server, "a")
+        await a.acquire()
+        server.hanging.add(verb)
+        began = clock()
+        await a.release()
+        assert clock() - began < TIMING.renew
+        assert not a.held()
