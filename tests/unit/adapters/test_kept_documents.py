@@ -196,6 +196,10 @@ PARTLY: dict[str, tuple[Change, int]] = {
     "other cells": (course(rows=["QnicAwAAAAAB", "ZHicAwAAAAAB"]), 7),
     "more labels than now": (lambda t: t["pods"][0]["labels"]["abababab"].update(scored=[9_000, 0]), 300),
     "other labels than now": (lambda t: t["pods"][0]["labels"]["abababab"].update(confusion=[50, 10, 0, 0]), 300),
+    "more labels, by another profile": (
+        lambda t: (t["pods"][0].update(profile=""), t["pods"][0]["labels"]["abababab"].update(scored=[9_000, 0])),
+        300,
+    ),
     "other delays than now": (lambda t: t["pods"][0]["labels"]["abababab"].update(delays=[59, 1, 0]), 300),
 }
 

@@ -180,7 +180,7 @@ def _recalled(told: KeptPod, current: Last) -> Last:
     window = sound(told.rows, current.window) if same and told.rows and current.window else None
     if same and window is not None and current.window is not None and _shrank(window, current.window):
         raise ValueError("it had counted more then than now")
-    for revision, then in labels.items() if same else ():
+    for revision, then in labels.items() if told.epoch == current.epoch else ():
         now = current.labels.get(revision, Labels())
         if not then.alike(now) or _fewer(then, now):
             raise ValueError("it had more labels then than now, or other ones")
