@@ -2,7 +2,8 @@
 
 The figures are those of a test of fixed size, which everybody can check. Evidence that may be looked at any time needs
 about 1.1 times that on average when the effect is the smallest one of interest, up to 2.5 times to find it with 94 %,
-and less than the fixed size when the effect is 1.5 times as large.
+and less than the fixed size when the effect is 1.5 times as large. That is for rare events: e-processes take events as
+they come and do not know of those that did not happen, so a rate p takes 1 / (1 - p) times as many.
 """
 
 from __future__ import annotations
