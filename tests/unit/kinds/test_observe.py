@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.memory_operator import PLATFORM, MemoryRegistry, MemorySources, drive
-from tests.unit.kinds import kubelet
+from tests.memory_operator import PLATFORM, MemoryNotifier, MemoryRegistry, MemorySources, MemoryTracking, drive
+from tests.unit.kinds import kubelet, retrain_lab
 from tests.unit.kinds.builders import (
     NAMESPACE,
     front,
@@ -23,6 +23,8 @@ from trimtab.evidence.sources import RouterReport
 from trimtab.kinds.mlmodel import observe as mlmodel
 from trimtab.kinds.mlmodel.api import MLModel
 from trimtab.kinds.modeldeployment import observe as modeldeployment
+from trimtab.kinds.retrainschedule import observe as retrainschedule
+from trimtab.kinds.retrainschedule.api import RetrainSchedule
 from trimtab.runtime.store import Store
 
 
@@ -200,3 +202,17 @@ class TestModelDeployment:
     ) -> None:
         obj = {k: v for k, v in self.obj.items() if k != "spec"} | ({"spec": spec} if spec is not None else {})
         assert modeldeployment.model_ref(obj) == Ref("MLModel", "team-a", name)
+
+
+def test_a_candidate_is_followed_by_deployments_that_are_neither_pinned_nor_on_their_way_out() -> None:
+    """What is being deleted is not looked at any more, and would be waited for as long as something holds it up."""
+    follows, pinned, goes = (retrain_lab.deployment_object(1, name) for name in ("follows", "pinned", "goes"))
+    pinned["spec"]["model"]["revision"] = "sha256:" + "00" * 32
+    goes["metadata"]["deletionTimestamp"] = "2030-01-01T00:00:00Z"
+    store = Store({"ModelDeployment": lambda obj: (modeldeployment.model_ref(obj),)})
+    for obj in (follows, pinned, goes):
+        store.absorb(obj)
+    schedule = RetrainSchedule.parse(retrain_lab.schedule_object())
+    tracking = MemoryTracking(MemoryRegistry())
+    seen = drive(retrainschedule.observe(schedule, store, PLATFORM, tracking, MemoryNotifier()))
+    assert [obj["metadata"]["name"] for obj in seen.followers] == ["follows"]

@@ -93,7 +93,7 @@ class Observed:
     deployments: Mapping[str, Object] = field(default_factory=dict)
     """The ModelDeployments that triggers name, as far as they exist."""
     followers: Sequence[Object] = ()
-    """The ModelDeployments that follow the model."""
+    """The ModelDeployments that follow the model, and stay."""
     jobs: Mapping[str, Object] = field(default_factory=dict)
     """By name."""
     pods: Sequence[Object] = ()
@@ -159,7 +159,7 @@ async def observe(
         model=model,
         registered=registered,
         deployments={ref.name: found for ref in triggers if (found := view.get(ref)) is not None},
-        followers=[obj for obj in view.referrers(model_at, "ModelDeployment") if not _pinned(obj)],
+        followers=[obj for obj in view.referrers(model_at, "ModelDeployment") if _follows(obj)],
         jobs=jobs,
         pods=view.pods(metadata.SCHEDULE, namespace, name),
         tracked=asked.tracked,
@@ -237,5 +237,7 @@ def _registered(model: Object | None) -> Registered | None:
     return Registered(match["name"], match["alias"], bool(spec.get("allowPickle"))) if match else None
 
 
-def _pinned(deployment: Object) -> bool:
-    return bool(deployment.get("spec", {}).get("model", {}).get("revision"))
+def _follows(deployment: Object) -> bool:
+    """Whether it is to serve what is current: not if it is pinned, or on its way out."""
+    pinned = deployment.get("spec", {}).get("model", {}).get("revision")
+    return not pinned and "deletionTimestamp" not in deployment["metadata"]
