@@ -36,6 +36,7 @@ class Client(NamedTuple):
     pb: Any
     trained: Trained
     server: Process
+    channel: Any
 
     def request(self, rows: int = 1, **change: Any) -> Any:
         values = self.trained.rows[:rows]
@@ -72,7 +73,7 @@ def client(compiled: tuple[Any, Any], tmp_path_factory: pytest.TempPathFactory) 
     port = free_port()
     given = fetched_environment(trained, tmp_path_factory.mktemp("server")) | {"TRIMTAB_GRPC_PORT": str(port)}
     with serving(given) as server, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield Client(compiled[1].GRPCInferenceServiceStub(channel), compiled[0], trained, server)
+        yield Client(compiled[1].GRPCInferenceServiceStub(channel), compiled[0], trained, server, channel)
         assert server.stop() == 0
 
 
@@ -168,6 +169,15 @@ def test_faults_of_raw_contents_and_names(client: Client) -> None:
     version = client.request()
     version.model_version = "4"
     refuses(client, version, grpc.StatusCode.NOT_FOUND, "version '4' of model 'iris' is unknown")
+
+
+def test_bytes_that_are_no_message_are_the_clients_fault(client: Client) -> None:
+    before = figures(client)
+    with pytest.raises(grpc.RpcError) as error:
+        client.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(b"\xff\xff\xff")
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT  # type: ignore[attr-defined]
+    assert error.value.details().startswith("the message is no ModelInferRequest: ")  # type: ignore[attr-defined]
+    assert figures(client)["400"] == before.get("400", 0) + 1
 
 
 def refuses(client: Client, request: Any, code: grpc.StatusCode, message: str) -> None:

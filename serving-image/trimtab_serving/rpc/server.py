@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from trimtab_serving import __version__
 from trimtab_serving.auth import Door
@@ -93,8 +94,7 @@ class RpcServer:
         }
         return {
             name: grpc.unary_unary_rpc_method_handler(
-                self._guarded(name, handle),
-                request_deserializer=MESSAGES[f"{name}Request"].FromString,
+                self._guarded(name, _reading(name, handle)),
                 response_serializer=MESSAGES[f"{name}Response"].SerializeToString,
             )
             for name, handle in calls.items()
@@ -185,6 +185,20 @@ class RpcServer:
         if model is None:
             raise RequestError(f"model {self._name!r} is still loading; try again", 503)
         return model
+
+
+def _reading(name: str, handle: Handle) -> Handle:
+    """`handle` for the bytes of a message. Left to the library, bytes that are none would be a fault without a name."""
+    read = MESSAGES[f"{name}Request"].FromString
+
+    async def read_and_handle(content: bytes) -> Any:
+        try:
+            request = read(content)
+        except DecodeError as error:
+            raise RequestError(f"the message is no {name}Request: {error}") from None
+        return await handle(request)
+
+    return read_and_handle
 
 
 def _headers(context: Context) -> dict[bytes, bytes]:
