@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -36,10 +35,15 @@ def test_everything_is_up_to_date() -> None:
     assert generate.stale() == []
 
 
-def test_the_command_says_so_too() -> None:
-    command = [sys.executable, "-m", "hack.generate", "--check"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "")
+def test_the_command_says_so_too(
+    generated: dict[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["hack.generate", "--check"])
+    monkeypatch.setattr(generate, "outputs", lambda root: generated)
+    assert (generate.main(), capsys.readouterr().out) == (0, "")
+    monkeypatch.setattr(generate, "outputs", lambda root: {**generated, Path("docs/none.md"): "none"})
+    assert generate.main() == 1
+    assert "run `make generate`" in capsys.readouterr().out
 
 
 def test_an_edit_by_hand_is_shown_as_a_diff(copy: Path) -> None:

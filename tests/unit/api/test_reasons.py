@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ WORD = re.compile(r"[A-Z][A-Za-z0-9]+")
 FROM_JOBS = {"DeadlineExceeded", "BackoffLimitExceeded", "PodFailurePolicy"}
 
 
-def sources() -> Iterator[tuple[Path, ast.Module]]:
-    for path in sorted((ROOT / "operator" / "trimtab").glob("**/*.py")):
-        yield path, ast.parse(path.read_text())
+@cache
+def sources() -> list[tuple[Path, ast.Module]]:
+    found = sorted((ROOT / "operator" / "trimtab").glob("**/*.py"))
+    return [(path, ast.parse(path.read_text())) for path in found]
 
 
 def words(node: ast.AST) -> set[str]:
