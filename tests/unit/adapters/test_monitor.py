@@ -341,10 +341,10 @@ class Answer:
 
 
 class Eyes:
-    """A watcher with a clock that moves when told."""
+    """A watcher with a clock that moves when told; `ahead` is by how much the wall's runs ahead of the other."""
 
     def __init__(self, period: int = 300) -> None:
-        self.pods, self.time, self.period = Pods(), 1_000_000.0, period
+        self.pods, self.time, self.period, self.ahead = Pods(), 1_000_000.0, period, 0.0
         self.failures: Counter[tuple[str, str]] = Counter()
         self.kept: bytes | None = None
         self.begin()
@@ -360,7 +360,7 @@ class Eyes:
         self.watcher = Watcher(
             session,
             lambda: self.time,
-            lambda: self.time,
+            lambda: self.time + self.ahead,
             lambda *kind: self.failures.update([kind]),
             recall=recall or self.recall,
         )
@@ -392,6 +392,21 @@ async def test_only_what_grows_under_the_watch_is_counted() -> None:
     await eyes.look(u1=counts_document(1_200))
     assert await eyes.rows() == 200
     assert eyes.pods.asked["trimtab/v1/profile"] == 1
+
+
+@pytest.mark.parametrize(("back", "rows"), [(86_400, 9), (600, 109)])
+async def test_a_clock_that_goes_back_does_not_stop_the_looks_for_long(back: float, rows: int) -> None:
+    """Where it ran far ahead windows begin anew; else they wait until it comes to where they are."""
+    eyes = Eyes()
+    await eyes.look(u1=counts_document(1_000))
+    eyes.ahead = back
+    await eyes.look(u1=counts_document(1_100))
+    assert await eyes.rows() == 100
+    eyes.ahead = 0
+    await eyes.look(u1=counts_document(1_107))
+    await eyes.look(60, u1=counts_document(1_109))
+    await eyes.look(600)
+    assert await eyes.rows() == rows
 
 
 async def test_a_restart_counts_from_zero_and_a_new_pod_from_its_beginning() -> None:

@@ -23,6 +23,8 @@ from trimtab.evidence.drift.window import Window, packed
 from trimtab.kinds.modeldeployment.observe import Watch
 
 LEAST_LABELS = 500
+AHEAD = 3_600
+"""Seconds by which a clock may go back without an end to the windows."""
 WEEK = 7 * DAY // BUCKET
 """In buckets."""
 
@@ -54,6 +56,10 @@ class Course:
         fits = (self._watch.period, self._watch.limit) == (watch.period, watch.limit)
         self._watch = watch if fits else self._watch
         return fits
+
+    def ahead(self, now: float) -> bool:
+        """Whether it is far in a time that is yet to come: the clock ran ahead, and waiting for it would take long."""
+        return max(self._closed, self._start or 0) > now + max(self._watch.period, AHEAD)
 
     def kept(self, ladder: Ladder | None = LADDERS[0]) -> KeptCourse | None:
         """All that another process needs to go on, without its windows where `ladder` is None; None without counts."""

@@ -146,7 +146,7 @@ class Watcher:
         if (known is not None and known.reading is reading) or reading.profile not in {"", *self._profiles}:
             return
         profile = self._profiles.get(reading.profile)
-        course = self._course(watch, watched, reading, profile)
+        course = self._course(watch, watched, reading, profile, now)
         try:
             counted = bool(profile) and reading.counts_rows
             window = reading.window(profile) if profile and counted else None
@@ -163,7 +163,7 @@ class Watcher:
             return
         rows, labels = since
         # What was counted across the end of a bucket goes to the one that has more of the time.
-        own = bucket(watch.deployment, watch.period, (now + (last.time if last else now)) / 2)
+        own = bucket(watch.deployment, watch.period, (now + min(last.time if last else now, now)) / 2)
         watched.changes += bool(rows and rows.rows) or any(told.count for told in labels.values())
         course.add(own, rows and _dated(rows, own), Labels())
         for told_digest, told in watched.courses.items():
@@ -171,10 +171,10 @@ class Watcher:
                 told.add(own, None, labels[told_digest[PREFIX]])
 
     @staticmethod
-    def _course(watch: Watch, watched: Watched, reading: Reading, profile: Profile | None) -> Course:
+    def _course(watch: Watch, watched: Watched, reading: Reading, profile: Profile | None, now: float) -> Course:
         order = replace(watch, digest=reading.digest, pods=())
         course = watched.courses.get(reading.digest)
-        if course is None or not course.obey(order):
+        if course is None or not course.obey(order) or course.ahead(now):
             course = Course(order, profile, reading.classes, reading.delay_edges)
             watched.discard(reading.digest, "it is of another drift profile than its pods tell")
             watched.courses[reading.digest] = course
