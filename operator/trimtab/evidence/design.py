@@ -59,7 +59,11 @@ class Design:
                 all(g.max_increase >= 0 for g in self.guardrails),
                 "guardrails.maxIncreasePercent: it must not be negative",
             ),
-            (0 <= self.min_seconds <= self.max_seconds, "minSeconds: it must be between 0 and maxSeconds"),
+            (
+                0 <= self.min_seconds <= self.max_seconds,
+                f"minSeconds: {self.min_seconds:.0f} is not between 0 and maxSeconds, {self.max_seconds:.0f}; left out "
+                "they are a day and four weeks",
+            ),
         ):
             if not holds:
                 raise ValueError(complaint)

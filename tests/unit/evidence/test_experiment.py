@@ -343,7 +343,7 @@ def test_everything_is_finite_at_the_edges():
             "objective.minimumEffectPercent: a decrease must be below 100",
         ),
         ({"guardrails": (Guardrail("Errors", -0.1),)}, "guardrails.maxIncreasePercent: it must not be negative"),
-        ({"min_seconds": 10, "max_seconds": 5}, "minSeconds: it must be between 0 and maxSeconds"),
+        ({"min_seconds": 10, "max_seconds": 5}, "minSeconds: 10 is not between 0 and maxSeconds, 5; left out they are"),
     ],
 )
 def test_a_design_that_makes_no_sense_is_named(change, message):

@@ -94,6 +94,10 @@ BAD = [
         lambda d: d["spec"]["guardrails"][0].update(metric="Speed"),
         "spec.guardrails[0].metric: 'Speed' is none of Errors, Latency, Prometheus",
     ),
+    (
+        lambda d: d["spec"].update(maxSeconds=3600),
+        "spec.minSeconds: 86400 is not between 0 and maxSeconds, 3600; left out they are a day and four weeks",
+    ),
     (lambda d: d["spec"].update(minSeconds=True), "spec.minSeconds: True is not a number of at least 0"),
     (lambda d: d["segments"].append(7), "segments[2]: an object is needed, not int"),
     (lambda d: d["segments"][0].update(weights=None), "segments[0].weights: an object is needed, not nothing"),
