@@ -44,12 +44,13 @@ def unpack_if_archive(source: Path, into: Path, max_bytes: int) -> Path:
 def _is_tar(source: Path) -> bool:
     """Also true for a damaged tar.gz, which must be refused as such; a joblib file may be gzip too."""
     with source.open("rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
+        head = file.read(tarfile.BLOCKSIZE)
+    compressed = head.startswith(b"\x1f\x8b")
     if compressed and source.name.endswith((".joblib", ".pkl", ".pickle")):
         return False
     try:
-        with tarfile.open(source, "r:"):
-            return True
+        tarfile.TarInfo.frombuf(head, tarfile.ENCODING, "surrogateescape")
+        return True
     except tarfile.TarError:
         return compressed
 

@@ -72,15 +72,18 @@ def test_names_that_no_file_system_takes(tmp_path: Path, make: Callable[..., Pat
 
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
-def test_headers_are_not_taken_into_memory_however_long_they_say_they_are(tmp_path: Path, kind: bytes) -> None:
+@pytest.mark.parametrize("name", ["m.tar", "m.tar.gz"])
+def test_headers_are_not_taken_into_memory_however_long_they_say_they_are(
+    tmp_path: Path, kind: bytes, name: str
+) -> None:
     header = tarfile.TarInfo("header")
     header.type, header.size = kind, 64 << 20
-    with gzip.open(tmp_path / "m.tar.gz", "wb", 1) as archive:
+    with gzip.open(tmp_path / name, "wb", 1) if name.endswith("gz") else (tmp_path / name).open("wb") as archive:
         archive.write(header.tobuf(tarfile.GNU_FORMAT))
         for _ in range(64):
             archive.write(b"\0" * (1 << 20))
     tracemalloc.start()
-    failure = refused(tmp_path / "m.tar.gz")
+    failure = refused(tmp_path / name)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert failure.reason is Reason.UNSAFE_ARCHIVE
