@@ -21,7 +21,7 @@ EPOCH_LIMITS = ((1e14, 1e6), (1e11, 1e3))
 """Numbers beyond these are microseconds and milliseconds since the epoch."""
 LATEST = 253_402_300_799.0
 BASIC_DATE = 8
-"""The digits of a date without hyphens; as seconds they would be a day in the early seventies."""
+"""The digits of a date without hyphens."""
 HEADS = ("FEATURE", "LEVEL", "PSI", "EXCESS", "P", "KS", "W/SD", "JS")
 
 
@@ -128,8 +128,8 @@ def _dated(file: File, column: str) -> tuple[File, list[float]]:
     if column not in file.columns:
         raise BadInput(f"--time: {file.path} has no column {column}, only {', '.join(file.columns)}")
     stamps = []
-    for value, line in zip(file.columns[column], file.lines, strict=True):
-        stamp = seconds(value)
+    values = file.columns[column]
+    for stamp, value, line in zip(times(values), values, file.lines, strict=True):
         if stamp is None:
             what = "neither a date and time as 2030-01-31T12:00:00Z nor seconds since 1970"
             raise BadInput(f"{file.path}: line {line}: {column}: {value!r} is {what}")
@@ -139,11 +139,21 @@ def _dated(file: File, column: str) -> tuple[File, list[float]]:
     return file._replace(columns=columns), [stamps[row] for row in order]
 
 
+def times(values: Sequence[str]) -> list[float | None]:
+    """Seconds since the epoch of a column of times; None for what is none.
+
+    Eight digits may be a date, as 20300131, or seconds: they are dates where all of the column are.
+    """
+    days = [_date_and_time(value) if len(value.strip()) == BASIC_DATE else None for value in values]
+    if all(day is not None and day >= 0 for day in days):
+        return days
+    return [seconds(value) for value in values]
+
+
 def seconds(value: str) -> float | None:
     """Seconds since the epoch of an ISO 8601 time, UTC if it does not say, or of a number; None for anything else."""
-    stamp = _date_and_time(value) if len(value.strip()) == BASIC_DATE else None
     try:
-        stamp = stamp if stamp is not None else _since_1970(float(value))
+        stamp: float | None = _since_1970(float(value))
     except ValueError:
         stamp = _date_and_time(value)
     return stamp if stamp is not None and math.isfinite(stamp) and 0 <= stamp <= LATEST else None
