@@ -71,7 +71,8 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         # An operator that has nothing to say may set a variable to nothing: that is the default too.
         parser.add_argument(f"--{name}", default=environ.get(variable) or default, help=f"{text} [{variable}]")
 
-    flag("uri", "TRIMTAB_SOURCE_URI", "", "models:/NAME/VERSION, runs:/RUN/PATH, s3:// gs:// az:// https:// hf:// oci:// pvc://")
+    sources = "models:/NAME/VERSION, runs:/RUN/PATH, s3://, gs://, az://, http(s)://, hf://, oci:// or pvc://"
+    flag("uri", "TRIMTAB_SOURCE_URI", "", sources)
     flag("store", "TRIMTAB_STORE", "", "a directory, or a file://, s3://, gs://, az://, http(s):// store")
     flag("format", "TRIMTAB_FORMAT", "Auto", " | ".join(FORMATS))
     flag("optimize", "TRIMTAB_OPTIMIZE", "Auto", "Auto converts to ONNX when that is proven equal; Off never")
