@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.rollout_lab import Lab
-from tests.thorough import spread
+from tests.thorough import examples, spread
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "Canary": {
@@ -60,4 +60,4 @@ def killed(strategy: str, fate: str, points: int) -> None:
 @pytest.mark.parametrize("fate", ENDS)
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_kill_after_a_write_changes_nothing_about_the_end(strategy: str, fate: str) -> None:
-    killed(strategy, fate, points=5)
+    killed(strategy, fate, points=examples(9))

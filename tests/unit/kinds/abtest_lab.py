@@ -193,8 +193,7 @@ class Lab:
         """Rows fall to the buckets as users of a good hash do: by chance."""
         report = self.sources.model_reports[uid]
         rows, outcomes, total = ([0] * BUCKETS for _ in range(3))
-        for user in range(requests):
-            place = self.dice.randrange(BUCKETS)
+        for user, place in enumerate(self.dice.choices(range(BUCKETS), k=requests)):
             rows[place] += 1
             if yes is not None:
                 outcomes[place] += 1
