@@ -3,6 +3,8 @@
 The simulated months are judged in numpy, which is held against the operator's own code look by look.
 """
 
+import math
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,8 @@ from bench.drift.rule import alarms, design, episodes, looks
 from bench.drift.simulated import delay
 from trimtab.evidence.drift.history import BUCKET, History
 from trimtab.evidence.drift.judge import judge_chosen
+from trimtab.evidence.drift.labels import Labels
+from trimtab.evidence.drift.performance import realised
 from trimtab.evidence.drift.reference import Feature, Reference
 from trimtab.evidence.drift.window import Window
 
@@ -107,3 +111,23 @@ def known(mix, slots):
             for i, whole in enumerate(slots.sum(axis=1).tolist())
         )
     )
+
+
+@pytest.mark.parametrize(
+    ("draw", "rmse", "rows", "least"),
+    [
+        ("normal", 1.0, 500, 0.935),
+        ("uniform", math.sqrt(1 / 3), 500, 0.935),
+        ("laplace", math.sqrt(2), 500, 0.915),
+        ("laplace", math.sqrt(2), 2_000, 0.93),
+    ],
+)
+def test_the_interval_of_a_root_mean_square_holds_the_truth_as_often_as_it_says(draw, rmse, rows, least):
+    noise = dice(11)
+    found = []
+    for _ in range(2_000):
+        errors = noise.uniform(-1, 1, rows) if draw == "uniform" else getattr(noise, draw)(size=rows)
+        sums = errors.sum(), np.abs(errors).sum(), (errors**2).sum(), (errors**4).sum()
+        interval = realised(Labels(errors=(float(rows), *map(float, sums))))[1]
+        found.append(interval.lower <= rmse <= interval.upper)
+    assert least <= np.mean(found) <= 0.965
