@@ -9,8 +9,8 @@ export PYTHONNODEBUGRANGES := 1
 
 CODE := operator serving-image hack tests bench examples
 
-# The fast tests run as processes side by side, of which one alone imports what trains models.
-PARTS     := test-laws test-decisions test-models test-rest
+# The fast tests run as processes side by side, the longest first; one alone imports what trains models.
+PARTS     := test-rest test-laws test-models test-decisions
 DECISIONS := tests/unit/kinds tests/unit/evidence tests/unit/core tests/unit/traffic
 MODELS    := tests/unit/toolbox
 BESIDE    := --jobs=$(shell nproc 2>/dev/null || echo 2) $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
