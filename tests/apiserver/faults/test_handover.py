@@ -20,8 +20,8 @@ from trimtab.evidence.ledger import LedgerStatus, restore
 from trimtab.traffic.slots import assign
 
 LEASE = {
-    "TRIMTAB_LEASE_DURATION_SECONDS": "4",
-    "TRIMTAB_LEASE_RENEW_SECONDS": "3",
+    "TRIMTAB_LEASE_DURATION_SECONDS": "6",
+    "TRIMTAB_LEASE_RENEW_SECONDS": "5",
     "TRIMTAB_LEASE_RETRY_SECONDS": "0.5",
 }
 USERS = [f"user-{number}" for number in range(500)]
