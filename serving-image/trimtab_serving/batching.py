@@ -110,6 +110,8 @@ class Batcher:
             return
         loop = asyncio.get_running_loop()
         for waiting in live:
+            if waiting.answer.done():  # its client has gone while those before it were tried
+                continue
             try:
                 answer = await loop.run_in_executor(self._executor, self._run, waiting.arrays, waiting.names)
             except Exception as error:

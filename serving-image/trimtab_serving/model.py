@@ -138,7 +138,7 @@ def load(settings: Settings) -> Model:
         )
         raise Failure(Reason.DIGEST_MISMATCH, message)
     try:
-        runtime = runtimes.load(info, settings.bundle_dir, settings.workers)
+        runtime = runtimes.load(info, settings.bundle_dir, settings.workers, settings.timeout_seconds)
         model = Model(settings, Signature(info), runtime, info.runtime)
         model.warm_up(read_example(settings.bundle_dir))
     except Failure:

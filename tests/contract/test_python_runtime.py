@@ -119,7 +119,7 @@ from pathlib import Path
 from tests.contract.test_python_runtime import ANSWERS, FEATURES, BundleInfo
 from trimtab_serving.runtimes.remote import RemoteRuntime
 info = BundleInfo(format="Sklearn", flavor="sklearn", runtime="python", inputs=FEATURES, outputs=ANSWERS)
-served = RemoteRuntime(info, Path(sys.argv[1]), 1)
+served = RemoteRuntime(info, Path(sys.argv[1]), 1, 60.0)
 raise SystemExit(7)
 """
 

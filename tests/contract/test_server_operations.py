@@ -17,6 +17,7 @@ from bench.clients import until_refused
 from tests.contract.served import INFER, NAME, connect, environment, make_bundle, request
 from tests.contract.sleeper import FATAL, HELD, Gate, make_sleeper, sleep, until
 from tests.contract.test_server_process import Process, serving
+from trimtab_serving.runtimes.remote import THREADS
 
 BODY = request([(40, 2000, "Bonn")])
 
@@ -119,6 +120,32 @@ async def test_a_predict_that_kills_its_process_is_replaced(sleeper: tuple[Path,
         predictors = psutil.Process(server.process.pid).children(recursive=True)
         assert server.stop() == 0
         assert psutil.wait_procs(predictors, 5)[1] == []
+
+
+async def test_predictions_that_never_end_are_given_up_when_they_hold_all_of_a_process(
+    sleeper: tuple[Path, str], tmp_path: Path
+) -> None:
+    gate = Gate(tmp_path)  # which is never opened
+    environ = {"TRIMTAB_WORKERS": "1", "TRIMTAB_TIMEOUT_SECONDS": "2", **gate.environ}
+    with serving(environment(*sleeper, tmp_path / "pod", **environ)) as server:
+        (predictor,) = _predictors(server)
+        async with aiohttp.ClientSession(server.url) as session:
+            held = [asyncio.create_task(posted(session, sleep(HELD))) for _ in range(THREADS - 1)]
+            assert set(await asyncio.gather(*held)) == {(504, None)}
+            for _ in range(THREADS):
+                assert await posted(session, sleep(0)) == (200, None)
+            assert predictor.is_running(), "it has a thread left"
+            assert await posted(session, sleep(HELD)) == (504, None)
+            deadline = time.monotonic() + 60
+            while await posted(session, sleep(0)) != (200, None):
+                assert time.monotonic() < deadline
+        assert not predictor.is_running()
+        assert len(_predictors(server)) == 1
+
+
+def _predictors(server: Process) -> list[psutil.Process]:
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
 def test_tokens_are_asked_for_and_exchanged_without_a_restart(bundle: tuple[Path, str], tmp_path: Path) -> None:

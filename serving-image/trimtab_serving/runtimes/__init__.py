@@ -24,12 +24,15 @@ class ModelRefused(Exception):  # noqa: N818 - not an error of the server: the m
     """The model cannot take these values (an unknown category, say), though shape and type are right."""
 
 
-def load(info: BundleInfo, directory: Path, processes: int = 1) -> Runtime:
-    """Load the bundle's model, a Python one in so many processes; raises what the runtime raises, or Failure."""
+def load(info: BundleInfo, directory: Path, processes: int, patience: float) -> Runtime:
+    """Load the bundle's model, a Python one in so many processes that have `patience` seconds for each answer.
+
+    Raises what the runtime raises, or Failure.
+    """
     if info.runtime == "onnx":
         from trimtab_serving.runtimes.onnx import OnnxRuntime
 
         return OnnxRuntime(info, directory)
     from trimtab_serving.runtimes.remote import RemoteRuntime
 
-    return RemoteRuntime(info, directory, processes)
+    return RemoteRuntime(info, directory, processes, patience)

@@ -2,7 +2,8 @@
 
 The server's process never loads the model, so no global lock of a `predict` delays a health check and no fault of
 a native library takes the server along. A predictor that dies is started again for the next request; the
-requests it held get an error, because what killed it may be one of them.
+requests it held get an error, because what killed it may be one of them. One whose threads are all held by predictions
+that nobody waits for any more is ended: they may never end, and the pod would be ready and answer no one.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ class PredictorDiedError(RuntimeError):
 
 
 class RemoteRuntime:
-    """The Python runtime's interface, answered by `count` processes."""
+    """The Python runtime's interface, answered by `count` processes within `patience` seconds each time."""
 
     platform = "trimtab_python"
 
-    def __init__(self, info: BundleInfo, directory: Path, count: int) -> None:
-        self._info, self._directory = info, directory
+    def __init__(self, info: BundleInfo, directory: Path, count: int, patience: float) -> None:
+        self._info, self._directory, self._patience = info, directory, patience
         self._turn = itertools.count()
         self._locks = [threading.Lock() for _ in range(count)]
         with ThreadPoolExecutor(count) as starters:
@@ -56,14 +57,22 @@ class RemoteRuntime:
         return THREADS * len(self._predictors)
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
-        """Predict on the process with the least to do; ModelRefused and faults come back as they were raised."""
+        """Predict on the process with the least to do; ModelRefused and faults come back as they were raised.
+
+        TimeoutError when there is no answer in time.
+        """
         place = self._pick()
         with self._locks[place]:
             if self._predictors[place].dead:
                 log.warning("a predictor died and is started again", extra={"predictor": place})
                 self._predictors[place] = Predictor(self._info, self._directory)
-            answer = self._predictors[place].submit(inputs, outputs)
-        return answer.result()
+            predictor = self._predictors[place]
+            answer = predictor.submit(inputs, outputs)
+        try:
+            return answer.result(self._patience)
+        except TimeoutError:
+            predictor.give_up(answer)
+            raise TimeoutError(f"the model did not answer within {self._patience:g} s") from None
 
     def _pick(self) -> int:
         # Equal ones take turns.
@@ -93,6 +102,7 @@ class Predictor:
         self._sending = threading.Lock()
         self._numbers = itertools.count()
         self._open: dict[int, Future[list[Array]]] = {}
+        self._given_up: set[Future[list[Array]]] = set()
         self.dead = False
         self._await_loaded(info)
         threading.Thread(target=self._receive, name="predictor-answers", daemon=True).start()
@@ -129,6 +139,15 @@ class Predictor:
             self._bury()
         return answer
 
+    def give_up(self, answer: Future[list[Array]]) -> None:
+        """Nobody waits for this answer any more. When all threads work on such ones, the process is ended."""
+        self._given_up.add(answer)
+        if answer.done():  # it came just now
+            self._given_up.discard(answer)
+        elif len(self._given_up) >= THREADS and self._process.is_alive():
+            log.warning("a predictor is ended: all its predictions take longer than a request may")
+            self._process.kill()
+
     def _receive(self) -> None:
         while True:
             try:
@@ -143,6 +162,7 @@ class Predictor:
                 answer.set_result(result)
             else:
                 answer.set_exception(fault)
+            self._given_up.discard(answer)
 
     def _bury(self) -> None:
         self.dead = True

@@ -36,11 +36,15 @@ class Doubler(Executor):
             self.open()
         return answer
 
+    def step(self) -> None:
+        """Run the oldest of what is held."""
+        self._held.pop(0)()
+
     def open(self) -> None:
         """Run what is held, and all that comes."""
         self._open = True
         while self._held:
-            self._held.pop(0)()
+            self.step()
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         self.sizes.append(len(inputs["x"]))
@@ -142,6 +146,24 @@ async def test_who_gave_up_is_not_computed(doubler: Doubler) -> None:
     await first
     assert (await stays)[0].item() == 6
     assert doubler.sizes == [1, 1]
+
+
+@virtual_time
+async def test_who_gave_up_while_all_were_tried_together_is_not_tried_alone(doubler: Doubler) -> None:
+    queue = batcher(doubler)
+    first = ask(queue, 0)
+    await settle()
+    refused, gone, stays = ask(queue, -1), ask(queue, 2), ask(queue, 3)
+    await settle()
+    doubler.step()
+    await first
+    await settle()
+    gone.cancel()
+    doubler.open()
+    assert (await stays)[0].item() == 6
+    with pytest.raises(ModelRefused):
+        await refused
+    assert doubler.sizes == [1, 3, 1, 1]
 
 
 @virtual_time
