@@ -154,6 +154,7 @@ class Predictor:
                 number, result, fault = self._pipe.recv()
             except (EOFError, OSError):
                 self._bury()
+                self._process.join(STOP_SECONDS)
                 return
             answer = self._open.pop(number, None)
             if answer is None:
