@@ -12,6 +12,7 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from trimtab.evidence.drift.reference import Cells
+from trimtab.evidence.drift.window import joined
 
 Values = tuple[float, ...]
 MOST_KEPT = 48
@@ -58,7 +59,7 @@ class Labels:
             _whole(self.scored, other.scored, sign),
             _whole(self.right, other.right, sign),
             _whole(self.confusion, other.confusion, sign),
-            _joined(self.errors, other.errors, sign),
+            joined(self.errors, other.errors, sign),
             _whole(self.delays, other.delays, sign),
         )
 
@@ -76,14 +77,8 @@ def _parts(labels: Labels) -> tuple[Values, ...]:
     return labels.scored, labels.right, labels.confusion, labels.errors, labels.delays
 
 
-def _joined(left: Values, right: Values, sign: int) -> Values:
-    if not left or not right:
-        return left or tuple(sign * value for value in right)
-    return tuple(a + sign * b for a, b in zip(left, right, strict=True))
-
-
 def _whole(left: Cells, right: Cells, sign: int) -> Cells:
-    return tuple(int(value) for value in _joined(left, right, sign))
+    return tuple(int(value) for value in joined(left, right, sign))
 
 
 class Newest:
