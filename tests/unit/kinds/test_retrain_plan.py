@@ -257,12 +257,16 @@ def test_an_annotation_starts_one_run_by_each_value() -> None:
     assert runs(again) == [("Manual", "now", "Ended", "Failed", "X")]
 
 
+def drifting_with(obj: Object, spent: list[str]) -> Plan:
+    """What is planned in an episode of drift, with these slots spent."""
+    seen = replace(SEEN, deployments={"risk": deployment_object(drift=drifted())})
+    return planned({**obj, "status": {"observedGeneration": 1, "spent": spent}}, seen)
+
+
 def test_an_annotation_that_stands_for_years_starts_no_second_run() -> None:
     obj = schedule_object(annotations=MANUAL, triggers=DRIFT)
     others = [f"Drift/{number:012x}" for number in range(63)]
-    status: Object = {"observedGeneration": 1, "spent": [*others, "Manual/now"]}
-    seen = replace(SEEN, deployments={"risk": deployment_object(drift=drifted())})
-    given = planned({**obj, "status": status}, seen)
+    given = drifting_with(obj, [*others, "Manual/now"])
     assert runs(given) == [("Drift", "0123456789ab", "Queued")]
     assert given.status["spent"] == ["Drift/0123456789ab", *others[:62], "Manual/now"]
     ended_run = {**only(given), **over("Skipped"), "stage": "Ended"}
@@ -272,9 +276,7 @@ def test_an_annotation_that_stands_for_years_starts_no_second_run() -> None:
 def test_an_episode_that_goes_on_is_not_forgotten_for_what_people_ask() -> None:
     obj = schedule_object(annotations=MANUAL, triggers=DRIFT, cooldownSeconds=0)
     others = [f"Manual/{number}" for number in range(63)]
-    status: Object = {"observedGeneration": 1, "spent": [*others, "Drift/0123456789ab"]}
-    seen = replace(SEEN, deployments={"risk": deployment_object(drift=drifted())})
-    given = planned({**obj, "status": status}, seen)
+    given = drifting_with(obj, [*others, "Drift/0123456789ab"])
     assert runs(given) == [("Manual", "now", "Queued")]
     assert given.status["spent"] == ["Manual/now", *others[:62], "Drift/0123456789ab"]
 
