@@ -238,9 +238,5 @@ def _growing(told: _Document) -> Mapping[str, tuple[float, ...]]:
     if told.outcomes is not None:
         found["outcomes.delay"] = told.outcomes.delay.labels
     for row in told.outcomes.revisions if told.outcomes else ():
-        labels = _labels(row, ())
-        found[f"scores of {row.revision}"] = labels.scored
-        found[f"right scores of {row.revision}"] = labels.right
-        found[f"outcomes of {row.revision}"] = labels.confusion
-        found[f"errors of {row.revision}"] = (*labels.errors[:1], *labels.errors[2:])
+        found |= {f"{name} of {row.revision}": part for name, part in _labels(row, ()).growing.items()}
     return found

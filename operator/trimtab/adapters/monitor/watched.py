@@ -193,9 +193,8 @@ def _shrank(before: Window, now: Window) -> bool:
 
 
 def _fewer(before: Labels, now: Labels) -> bool:
-    pairs = ((before.scored, now.scored), (before.right, now.right), (before.confusion, now.confusion))
-    sums = ((before.errors[:1], now.errors[:1]), (before.errors[2:], now.errors[2:]), (before.delays, now.delays))
-    return any(old and (not new or any(map(gt, old, new))) for old, new in (*pairs, *sums))
+    pairs = zip(before.growing.values(), now.growing.values(), strict=True)
+    return any(old and (not new or any(map(gt, old, new))) for old, new in pairs)
 
 
 def _ignored(deployment: str, what: str, why: str) -> None:

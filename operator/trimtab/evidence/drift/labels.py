@@ -47,6 +47,17 @@ class Labels:
         """How many classes the confusion has."""
         return math.isqrt(len(self.confusion))
 
+    @property
+    def growing(self) -> dict[str, Values]:
+        """The parts of which nothing can become less in further labels, by name: all but the sum of errors, signed."""
+        return {
+            "scores": self.scored,
+            "right scores": self.right,
+            "outcomes": self.confusion,
+            "errors": (*self.errors[:1], *self.errors[2:]),
+            "delays": self.delays,
+        }
+
     def __add__(self, other: Labels) -> Labels:
         return self._with(other, 1)
 
