@@ -61,8 +61,5 @@ def _events(schedule: RetrainSchedule, status: Status, run: Run) -> Iterator[tup
         yield "RetrainIneffective", text, run.effect_at or at
     if status.circuit.opened_at is not None and run.ended_at == status.circuit.opened_at:
         count = status.circuit.failures
-        yield (
-            "CircuitOpen",
-            f"{head} {count} runs in a row came to nothing; no run is started until somebody looks.",
-            at,
-        )
+        text = f"{head} {count} runs in a row came to nothing; no run is started until somebody looks."
+        yield "CircuitOpen", text, at
