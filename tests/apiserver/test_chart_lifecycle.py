@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pytest
@@ -54,9 +53,9 @@ class Cluster:
     def install(self, *values: str) -> str:
         return self.helm("install", RELEASE, str(CHART), "--wait", "--timeout=90s", *values)
 
-    def uninstall(self) -> None:
-        self.read_all()
-        self.helm("uninstall", RELEASE, "--wait", "--timeout=60s")
+    def uninstall(self, *flags: str) -> None:
+        self._read_all()
+        self.helm("uninstall", RELEASE, "--wait", "--timeout=60s", *flags)
 
     def get(self, *arguments: str) -> list[dict[str, Any]]:
         done = self.kubectl("get", *arguments, "--output=json")
@@ -73,18 +72,17 @@ class Cluster:
         found = (o["metadata"]["name"] for o in self.get("customresourcedefinitions"))
         return {name for name in found if name.endswith(".trimtab.dev")}
 
-    def read_all(self) -> None:
+    def _read_all(self) -> None:
         """Read the objects of every definition, as the operator's watches do; needed before any deletion.
 
         The API server opens a definition's storage at the first request, and the deletion of one whose storage is
         just being opened may be forgotten until the next resync, minutes later (operator-controller#1437).
         """
 
-        def read(name: str) -> bool:
-            return self.kubectl("get", name, "--all-namespaces").returncode == 0
+        def read() -> bool:
+            return all(self.kubectl("get", name, "--all-namespaces").returncode == 0 for name in self.definitions())
 
-        for name in self.definitions():
-            self._plane.processes.wait("kube-apiserver", partial(read, name))
+        self._plane.processes.wait("kube-apiserver", read)
 
     def may(self, who: str, verb: str, resource: str, namespace: str, part: str = "") -> bool:
         """What the API server's authorizer says; `part` is a subresource."""
@@ -114,8 +112,7 @@ def cluster(control_plane: ControlPlane) -> Iterator[Cluster]:
     enforce = "pod-security.kubernetes.io/enforce=restricted"
     assert cluster.kubectl("label", "namespace", NAMESPACE, enforce).returncode == 0
     yield cluster
-    cluster.read_all()
-    cluster.helm("uninstall", RELEASE, "--ignore-not-found", "--wait", "--timeout=60s")
+    cluster.uninstall("--ignore-not-found")
     # A finalizer that nobody removes would hold either deletion past its timeout.
     for kind, names in (("namespace", {NAMESPACE}), ("customresourcedefinition", cluster.definitions())):
         gone = cluster.kubectl("delete", kind, *names, "--ignore-not-found", "--timeout=45s") if names else None
